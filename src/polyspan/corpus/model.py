@@ -1,0 +1,132 @@
+"""What a passage, a question, an answer and a pair are.
+
+Texts are kept once per language; an example is the triple ``Pair``. A sample of a million pairs
+therefore costs a million small tuples and not one copied text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from polyspan.errors import PolyspanError
+
+
+class CorpusError(PolyspanError):
+    """Data that cannot be used; names the file, the article or line, and the id."""
+
+
+class Pair(NamedTuple):
+    """One example: the question of seed ``id`` in one language over its context in another."""
+
+    id: str
+    question_language: str
+    context_language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A span of a context: ``context[start:end] == text``, in Python string indices."""
+
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        """Index after the last character."""
+        return self.start + len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A context in one language; its translations are passages of their own."""
+
+    id: str
+    language: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A question with its translations, contexts and answers, each by language.
+
+    Attributes:
+        id: the seed id, the same in every language.
+        questions: question text by language.
+        passages: passage id by context language.
+        answers: gold answers by context language; an empty tuple means "no answer in this text".
+    """
+
+    id: str
+    questions: Mapping[str, str]
+    passages: Mapping[str, str]
+    answers: Mapping[str, tuple[Answer, ...]]
+
+
+@dataclass(frozen=True)
+class ParallelCorpus:
+    """Seeds and passages by id, in the order of the files they were read from."""
+
+    name: str
+    seeds: Mapping[str, Seed]
+    passages: Mapping[str, Passage] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages of any question or context, sorted."""
+        found: set[str] = set()
+        for seed in self.seeds.values():
+            found.update(seed.questions, seed.passages)
+        return tuple(sorted(found))
+
+    def pairs(self, languages: Collection[str] | None = None) -> list[Pair]:
+        """Every pair there is: seeds in file order, then question and context language sorted.
+
+        Args:
+            languages: keep only these, on both sides; all by default.
+        """
+        return [
+            Pair(seed.id, question, context)
+            for seed in self.seeds.values()
+            for question in sorted(seed.questions)
+            for context in sorted(seed.passages)
+            if languages is None or (question in languages and context in languages)
+        ]
+
+    def question(self, pair: Pair) -> str:
+        """The question text of a pair."""
+        return self._seed(pair).questions[pair.question_language]
+
+    def passage(self, pair: Pair) -> Passage:
+        """The passage that a pair reads."""
+        return self.passages[self._seed(pair).passages[pair.context_language]]
+
+    def context(self, pair: Pair) -> str:
+        """The context text of a pair."""
+        return self.passage(pair).text
+
+    def answers(self, pair: Pair) -> tuple[Answer, ...]:
+        """The gold answers in the pair's context; empty where the text holds none."""
+        return self._seed(pair).answers[pair.context_language]
+
+    def subset(self, ids: Iterable[str]) -> ParallelCorpus:
+        """The seeds with these ids, in this corpus' order, and the passages they need."""
+        wanted = set(ids)
+        if unknown := wanted - self.seeds.keys():
+            raise CorpusError(f"{self.name}: no question with id {min(unknown)!r}")
+        seeds = {key: seed for key, seed in self.seeds.items() if key in wanted}
+        needed = {passage for seed in seeds.values() for passage in seed.passages.values()}
+        return ParallelCorpus(
+            self.name, seeds, {key: value for key, value in self.passages.items() if key in needed}
+        )
+
+    def _seed(self, pair: Pair) -> Seed:
+        try:
+            return self.seeds[pair.id]
+        except KeyError:
+            raise CorpusError(f"{self.name}: no question with id {pair.id!r}") from None
