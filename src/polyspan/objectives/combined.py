@@ -1,0 +1,97 @@
+"""The whole objective of a batch: cross-entropy plus weighted self-distillation (Eq. 4 and 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from polyspan.objectives.coefficients import CoefficientKind, coefficient
+from polyspan.objectives.distillation import distillation_loss
+from polyspan.objectives.span_loss import span_loss
+
+CoefficientLevel = Literal["batch", "example", "head"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The numbers of the objective ``alpha_ce * CE + alpha_kl * coefficient * KL``."""
+
+    alpha_ce: float = 1.0
+    alpha_kl: float = 1.0
+    temperature: float = 2.0
+    scale_by_temperature: bool = True
+    coefficient: CoefficientKind = "first_hit"
+    level: CoefficientLevel = "batch"
+    k: int = 10
+    delta: int = 5
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalars of one batch; only ``total`` carries a gradient."""
+
+    total: Tensor
+    ce: Tensor
+    kl: Tensor
+    coefficient: Tensor
+
+
+def combined_loss(
+    student: tuple[Tensor, Tensor],
+    teacher: tuple[Tensor, Tensor] | None,
+    gold: tuple[Tensor, Tensor],
+    answerable: Tensor,
+    weights: Weights,
+    ce_mask: Tensor | None = None,
+    kl_mask: Tensor | None = None,
+) -> Losses:
+    """Mean over windows and over the two heads of the weighted terms.
+
+    The coefficient is taken per head (one number a window and head), per example (the mean of its
+    heads) or per batch (one number, the mean of all). Windows without an answer have no gold
+    position to hit: they are left out of the batch mean, and weigh nothing per example and head.
+
+    Args:
+        student: start and end logits, each (batch, tokens).
+        teacher: the same of the teacher; None leaves the distillation out.
+        gold: start and end positions, each (batch,).
+        answerable: (batch,), True where the window holds the answer.
+        weights: see `Weights`.
+        ce_mask: (batch, tokens) for the cross-entropy; None keeps all positions.
+        kl_mask: (batch, tokens) for the distillation and the coefficient.
+    """
+    ce = _heads(span_loss(logits, gold_, ce_mask) for logits, gold_ in zip(student, gold, strict=True)).mean()
+    if teacher is None:
+        zero = torch.zeros((), device=ce.device)
+        return Losses(weights.alpha_ce * ce, ce.detach(), zero, zero)
+    kl = _heads(
+        distillation_loss(s, t, weights.temperature, kl_mask, weights.scale_by_temperature)
+        for s, t in zip(student, teacher, strict=True)
+    )
+    trust = _heads(
+        coefficient(t, gold_, weights.coefficient, weights.k, weights.delta, kl_mask)
+        for t, gold_ in zip(teacher, gold, strict=True)
+    )
+    trust, mean_trust = _levelled(trust, answerable, weights)
+    total = weights.alpha_ce * ce + weights.alpha_kl * (trust * kl).mean()
+    return Losses(total, ce.detach(), kl.detach().mean(), mean_trust)
+
+
+def _heads(values: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(values), dim=1)
+
+
+def _levelled(trust: Tensor, answerable: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
+    if weights.coefficient == "constant":
+        return trust, trust.mean()
+    answered = answerable.to(trust.dtype)[:, None].expand_as(trust)
+    mean = (trust * answered).sum() / answered.sum().clamp(min=1)
+    if weights.level == "batch":
+        return mean.expand_as(trust), mean
+    if weights.level == "example":
+        trust = trust.mean(dim=1, keepdim=True).expand_as(trust)
+    return trust * answered, mean
