@@ -1,0 +1,161 @@
+"""Logits to ranked answer spans, cut out of the context by character offsets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from polyspan.encoding.tokens import TokenisedText
+MAX_ANSWER_TOKENS = 30
+SPARE = 4
+EXCLUDED = -1e4  # finite, so that sums stay numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An answer: ``context[start:end] == text``; ``score`` is its probability among the windows."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The best token spans of one window, best first, and what it takes to make them probabilities.
+
+    Attributes:
+        spans: (first context token, last context token, start + end logit).
+        null: start + end logit of the first special token, "no answer in this window".
+        start_total, end_total: logsumexp of the logits of the context tokens.
+    """
+
+    spans: list[tuple[int, int, float]]
+    null: float
+    start_total: float
+    end_total: float
+
+
+def best_token_spans(
+    start_logits: Tensor,
+    end_logits: Tensor,
+    context_mask: Tensor,
+    top_k: int = 1,
+    max_answer_tokens: int = MAX_ANSWER_TOKENS,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best spans of every window at once.
+
+    A span begins and ends on context tokens, has ``start <= end`` and at most
+    ``max_answer_tokens`` tokens; its value is start logit + end logit.
+
+    Args:
+        start_logits, end_logits: (batch, tokens).
+        context_mask: (batch, tokens), True on context tokens.
+        top_k: how many spans.
+        max_answer_tokens: longest answer.
+
+    Returns:
+        values, starts and ends, each (batch, at most top_k), best first; values at or below
+        half of `EXCLUDED` are no spans.
+    """
+    tokens = start_logits.shape[1]
+    width = min(max_answer_tokens, tokens)
+    starts = start_logits.float().masked_fill(~context_mask, EXCLUDED)
+    ends = end_logits.float().masked_fill(~context_mask, EXCLUDED)
+    padded = torch.nn.functional.pad(ends, (0, width - 1), value=EXCLUDED)
+    banded = starts[:, :, None] + padded.unfold(1, width, 1)
+    values, flat = banded.flatten(1).topk(min(top_k, tokens * width), dim=1)
+    begin = flat // width
+    return values, begin, begin + flat % width
+
+
+def window_candidates(
+    start_logits: Tensor,
+    end_logits: Tensor,
+    context_mask: Tensor,
+    first_context: list[int],
+    top_k: int = 1,
+    max_answer_tokens: int = MAX_ANSWER_TOKENS,
+) -> list[Candidates]:
+    """Candidates of every window of a batch, counted in its own context tokens.
+
+    Args:
+        start_logits, end_logits, context_mask: (batch, tokens).
+        first_context: position of each window's first context token.
+        top_k: spans to keep; a few more are looked at, as some may turn out to be white space.
+        max_answer_tokens: longest answer.
+    """
+    values, begins, ends = best_token_spans(
+        start_logits, end_logits, context_mask, top_k + SPARE, max_answer_tokens
+    )
+    null = (start_logits[:, 0].float() + end_logits[:, 0].float()).tolist()
+    totals = [
+        logits.float().masked_fill(~context_mask, EXCLUDED).logsumexp(1).tolist()
+        for logits in (start_logits, end_logits)
+    ]
+    found = []
+    rows = zip(values.tolist(), begins.tolist(), ends.tolist(), first_context, strict=True)
+    for row, (row_values, row_begins, row_ends, first) in enumerate(rows):
+        spans = [
+            (begin - first, end - first, value)
+            for value, begin, end in zip(row_values, row_begins, row_ends, strict=True)
+            if value > EXCLUDED / 2
+        ]
+        found.append(Candidates(spans, null[row], totals[0][row], totals[1][row]))
+    return found
+
+
+def rank_spans(
+    text: TokenisedText, context: str, windows: Iterable[tuple[int, Candidates]], top_k: int = 1
+) -> tuple[list[Span], float]:
+    """Join the windows of one pair: the best spans anywhere, each stretch of characters once.
+
+    White space at the edges of a token span is cut off; a span of nothing else is passed over.
+
+    Args:
+        text: the tokenised context.
+        context: its characters.
+        windows: for each window the context token it begins at, and its candidates.
+        top_k: how many spans to return.
+
+    Returns:
+        Spans, best first, empty where there is none; and the probability of "no answer". A
+        span's score is its share of all spans and of the best no-answer, exp of its logits over
+        the product of both heads' sums.
+    """
+    parts = list(windows)
+    null = min((candidates.null for _, candidates in parts), default=0.0)
+    log_mass = _logsumexp([null, *(c.start_total + c.end_total for _, c in parts)])
+    ranked = sorted(
+        ((value, begin + first, begin + last) for begin, c in parts for first, last, value in c.spans),
+        key=lambda item: (-item[0], item[1], item[2]),
+    )
+    spans: list[Span] = []
+    seen: set[tuple[int, int]] = set()
+    for value, first, last in ranked:
+        start, end = _trim(context, int(text.offsets[first, 0]), int(text.offsets[last, 1]))
+        if start >= end or (start, end) in seen:
+            continue
+        seen.add((start, end))
+        spans.append(Span(context[start:end], start, end, math.exp(value - log_mass)))
+        if len(spans) == top_k:
+            break
+    return spans, math.exp(null - log_mass)
+
+
+def _trim(context: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and context[start].isspace():
+        start += 1
+    while end > start and context[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def _logsumexp(values: list[float]) -> float:
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values))

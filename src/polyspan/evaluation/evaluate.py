@@ -1,0 +1,74 @@
+"""Predictions to scores: which rows are asked, by which rules they are judged, what is kept."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from polyspan.corpus.model import Pair, ParallelCorpus
+from polyspan.evaluation.matrix import RowScore, ScoreMatrix
+from polyspan.evaluation.predict import Prediction
+from polyspan.evaluation.scores import Rules, score_answer
+from polyspan.files import write_text
+
+MLQA_LANGUAGES = frozenset({"ar", "de", "en", "es", "hi", "vi", "zh"})
+
+
+def rules_for(kind: str | None, languages: Iterable[str]) -> Rules:
+    """The rules a data set is published with; MLQA's for our own data where they cover it.
+
+    SQuAD, XQuAD and TyDiQA-GoldP are scored by SQuAD's rules in every language, for comparability;
+    so is a set in languages that MLQA has no rules for.
+    """
+    if kind in {"squad", "xquad", "tydiqa"} or not MLQA_LANGUAGES.issuperset(languages):
+        return "squad"
+    return "mlqa"
+
+
+def limit_pairs(pairs: Sequence[Pair], limit: int | None) -> list[Pair]:
+    """The first ``limit`` questions of each pair of languages; all when it is None."""
+    seen: Counter[tuple[str, str]] = Counter()
+    kept = []
+    for pair in pairs:
+        key = (pair.question_language, pair.context_language)
+        if limit is None or seen[key] < limit:
+            seen[key] += 1
+            kept.append(pair)
+    return kept
+
+
+def score_predictions(
+    corpus: ParallelCorpus, predictions: Sequence[Prediction], rules: Rules
+) -> ScoreMatrix:
+    """EM and F1 of the best span of each prediction, by the context's language."""
+    rows = []
+    for prediction in predictions:
+        pair = prediction.pair
+        golds = [answer.text for answer in corpus.answers(pair)]
+        best = prediction.spans[0].text if prediction.spans else None
+        score = score_answer(best, golds, pair.context_language, rules=rules)
+        rows.append(RowScore(pair.id, pair.question_language, pair.context_language, score.f1, score.em))
+    return ScoreMatrix.from_rows(rows)
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """One JSON object a line, in the order of the pairs."""
+    lines = [
+        json.dumps(
+            {
+                "id": prediction.pair.id,
+                "question_language": prediction.pair.question_language,
+                "context_language": prediction.pair.context_language,
+                "answers": [
+                    {"answer": s.text, "start": s.start, "end": s.end, "score": round(s.score, 6)}
+                    for s in prediction.spans
+                ],
+                "no_answer": round(prediction.no_answer, 6),
+            },
+            ensure_ascii=False,
+        )
+        for prediction in predictions
+    ]
+    write_text(path, "".join(line + "\n" for line in lines))

@@ -1,0 +1,110 @@
+"""A model's answers to pairs: windows, batches, logits, ranked spans."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from polyspan.corpus.model import Pair, ParallelCorpus
+from polyspan.encoding.batches import token_batches
+from polyspan.encoding.spans import MAX_ANSWER_TOKENS, Candidates, Span, rank_spans, window_candidates
+from polyspan.encoding.tokens import tokenise_corpus
+from polyspan.encoding.windows import MAX_LENGTH, OVERLAP, build_batch, make_windows
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+BATCH_TOKENS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Ranked answers to one pair; no spans at all means that none was found.
+
+    Attributes:
+        pair: the question and context languages and the id.
+        spans: best first.
+        no_answer: probability that the context holds no answer.
+    """
+
+    pair: Pair
+    spans: list[Span]
+    no_answer: float
+
+
+def predict(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    corpus: ParallelCorpus,
+    pairs: Sequence[Pair],
+    top_k: int = 1,
+    max_length: int = MAX_LENGTH,
+    overlap: int = OVERLAP,
+    max_answer_tokens: int = MAX_ANSWER_TOKENS,
+    batch_tokens: int = BATCH_TOKENS,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Prediction]:
+    """Answer every pair, in the order given.
+
+    The forward pass runs under the caller's precision: wrap the call in ``torch.autocast`` or use
+    `inference_precision`.
+
+    Args:
+        model: a question-answering model, on the device it is to run on.
+        tokenizer: its tokeniser.
+        corpus: holds the texts.
+        pairs: what to answer.
+        top_k: answers a pair.
+        max_length, overlap: of windows, in tokens.
+        max_answer_tokens: longest answer.
+        batch_tokens: tokens of a batch, padding included.
+        progress: called with the windows done and their total after each batch.
+    """
+    device = next(model.parameters()).device
+    windows = make_windows(
+        tokenise_corpus(corpus, pairs, tokenizer), pairs, max_length, overlap, labelled=False
+    )
+    of_pair: defaultdict[int, list[tuple[int, Candidates]]] = defaultdict(list)
+    done = 0
+    model.eval()
+    with torch.inference_mode():
+        for indices in token_batches(windows.lengths().tolist(), batch_tokens):
+            batch = build_batch(windows, indices)
+            outputs = model(**{name: tensor.to(device) for name, tensor in batch.inputs.items()})
+            owners = windows.pair_index[indices].tolist()
+            candidates = window_candidates(
+                outputs.start_logits,
+                outputs.end_logits,
+                batch.context_mask.to(device),
+                [windows.context_position(pairs[owner]) for owner in owners],
+                top_k,
+                max_answer_tokens,
+            )
+            for index, owner, found in zip(indices, owners, candidates, strict=True):
+                of_pair[owner].append((int(windows.begin[index]), found))
+            done += len(indices)
+            if progress is not None:
+                progress(done, len(windows))
+    predictions = []
+    for index, pair in enumerate(pairs):
+        spans, no_answer = rank_spans(windows.passage(pair), corpus.context(pair), of_pair[index], top_k)
+        predictions.append(Prediction(pair, spans, no_answer))
+    return predictions
+
+
+def inference_precision(model: nn.Module) -> torch.autocast | nullcontext[None]:
+    """bf16 where the model's device multiplies in it, its own precision elsewhere."""
+    device = next(model.parameters()).device.type
+    fast = (
+        torch.cuda.is_bf16_supported()
+        if device == "cuda"
+        else device == "cpu"
+        and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    )
+    return torch.autocast(device, dtype=torch.bfloat16) if fast else nullcontext()
