@@ -125,6 +125,21 @@ class ParallelCorpus:
             self.name, seeds, {key: value for key, value in self.passages.items() if key in needed}
         )
 
+    def in_languages(self, languages: Collection[str]) -> ParallelCorpus:
+        """Texts in these languages alone; a seed that is left without a question or context goes."""
+        seeds = {}
+        for seed in self.seeds.values():
+            questions, passages, answers = (
+                {language: value for language, value in part.items() if language in languages}
+                for part in (seed.questions, seed.passages, seed.answers)
+            )
+            if questions and passages:
+                seeds[seed.id] = Seed(seed.id, questions, passages, answers)  # type: ignore[arg-type]
+        needed = {passage for seed in seeds.values() for passage in seed.passages.values()}
+        return ParallelCorpus(
+            self.name, seeds, {key: value for key, value in self.passages.items() if key in needed}
+        )
+
     def _seed(self, pair: Pair) -> Seed:
         try:
             return self.seeds[pair.id]

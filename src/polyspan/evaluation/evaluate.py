@@ -10,10 +10,10 @@ from pathlib import Path
 from polyspan.corpus.model import Pair, ParallelCorpus
 from polyspan.evaluation.matrix import RowScore, ScoreMatrix
 from polyspan.evaluation.predict import Prediction
-from polyspan.evaluation.scores import Rules, score_answer
+from polyspan.evaluation.normalise import MLQA_LANGUAGES, Rules
+from polyspan.evaluation.scores import score_answer
 from polyspan.files import write_text
 
-MLQA_LANGUAGES = frozenset({"ar", "de", "en", "es", "hi", "vi", "zh"})
 
 
 def rules_for(kind: str | None, languages: Iterable[str]) -> Rules:
@@ -22,7 +22,7 @@ def rules_for(kind: str | None, languages: Iterable[str]) -> Rules:
     SQuAD, XQuAD and TyDiQA-GoldP are scored by SQuAD's rules in every language, for comparability;
     so is a set in languages that MLQA has no rules for.
     """
-    if kind in {"squad", "xquad", "tydiqa"} or not MLQA_LANGUAGES.issuperset(languages):
+    if kind in {"squad", "xquad", "tydiqa"} or not MLQA_LANGUAGES.keys() >= set(languages):
         return "squad"
     return "mlqa"
 

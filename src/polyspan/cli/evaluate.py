@@ -1,0 +1,51 @@
+"""``polyspan evaluate``: the G-XLT matrix of a model on a data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    model: Annotated[str, typer.Option("--model", help="Shipped name, folder or hub id.")],
+    data: Annotated[str, typer.Option("--data", help="File, folder or name, such as commons/test.")],
+    kind: Annotated[
+        str | None, typer.Option(help="squad, mlqa, xquad, tydiqa, table or hub; guessed when left out.")
+    ] = None,
+    languages: Annotated[str | None, typer.Option(help="Keep only these, such as en,de,zh.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Questions of each pair of languages.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder for predictions.jsonl and scores.json.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+) -> None:
+    """Ask a model every question over every context and score the answers."""
+    from pydantic import ValidationError
+    from rich.console import Console
+
+    from polyspan.evaluation.matrix import render_averages, render_matrix
+    from polyspan.experiments.recipe import Evaluation, RecipeError
+    from polyspan.experiments.run import evaluate_model
+    from polyspan.models import load_model
+
+    try:
+        evaluation = Evaluation.model_validate(
+            {
+                "path": data,
+                "kind": kind,
+                "languages": languages.split(",") if languages else None,
+                "limit": limit,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RecipeError(f"--{first['loc'][0]}: {first['msg']}") from error
+    loaded = load_model(model)
+    matrix = evaluate_model(loaded.model, loaded.tokenizer, evaluation, output, Console(stderr=True))
+    if as_json:
+        print(json.dumps(matrix.to_dict()))
+        return
+    console = Console()
+    console.print(render_matrix(matrix))
+    console.print(render_averages(matrix))

@@ -1,0 +1,149 @@
+"""Records to a `ParallelCorpus`: every reader ends here, so all validate alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from polyspan.corpus.model import Answer, CorpusError, ParallelCorpus, Passage, Seed
+from polyspan.corpus.problems import Problems
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A question over a context, as a file gives it.
+
+    Attributes:
+        where: file and position, for messages.
+        id: of the seed.
+        question_language, context_language: codes such as "en".
+        answers: (text, start), the start None where it is to be searched; none at all means that
+            the context holds no answer.
+    """
+
+    where: str
+    id: str
+    question_language: str
+    context_language: str
+    title: str
+    context: str
+    question: str
+    answers: Sequence[tuple[str, int | None]]
+
+
+@dataclass
+class CorpusBuilder:
+    """Collects records; texts are kept once.
+
+    Attributes:
+        name: of the corpus.
+        problems: where bad records go.
+        views: the same seed may come again in the same language (MLQA's files are views of one set,
+            a table gives one gold answer a row); otherwise it is a duplicate.
+    """
+
+    name: str
+    problems: Problems
+    views: bool = False
+    _seeds: dict[str, Seed] = field(default_factory=dict)
+    _passages: dict[str, Passage] = field(default_factory=dict)
+    _passage_ids: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        """Validate one record and take it in, or report it."""
+        if not self._texts_are_sound(record):
+            return
+        answers = self._answers(record)
+        if answers is None:
+            return
+        seed = self._seeds.get(record.id) or Seed(record.id, {}, {}, {})
+        passage = self._passage_id(record)
+        old_question = seed.questions.get(record.question_language)
+        old_passage = seed.passages.get(record.context_language)
+        if old_question is not None and old_passage is not None and not self.views:
+            self._report(record, "duplicate id", "this id was used before in the same language")
+            return
+        if old_question not in (None, record.question):
+            self._report(record, "duplicate id", "another question has this id in the same language")
+            return
+        if old_passage not in (None, passage):
+            self._report(record, "duplicate id", "another context has this id in the same language")
+            return
+        merged = dict.fromkeys([*seed.answers.get(record.context_language, ()), *answers])
+        self._seeds[record.id] = Seed(
+            record.id,
+            {**seed.questions, record.question_language: record.question},
+            {**seed.passages, record.context_language: passage},
+            {**seed.answers, record.context_language: tuple(merged)},
+        )
+
+    def build(self) -> ParallelCorpus:
+        """The corpus of all that was added.
+
+        Raises:
+            CorpusError: nothing usable was added.
+        """
+        if not self._seeds:
+            raise CorpusError(f"{self.name}: holds no question that can be used")
+        used = {passage for seed in self._seeds.values() for passage in seed.passages.values()}
+        return ParallelCorpus(
+            self.name, self._seeds, {key: value for key, value in self._passages.items() if key in used}
+        )
+
+    def _texts_are_sound(self, record: Record) -> bool:
+        for kind, text in (("context", record.context), ("question", record.question)):
+            if not text.strip():
+                self._report(record, f"empty {kind}", f"the {kind} is empty")
+                return False
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                self._report(record, "broken text", f"the {kind} holds half of a surrogate pair; save it as UTF-8")
+                return False
+        for language in (record.question_language, record.context_language):
+            if not language.strip():
+                self._report(record, "missing language", "the language is missing")
+                return False
+        return True
+
+    def _answers(self, record: Record) -> list[Answer] | None:
+        found = []
+        for text, start in record.answers:
+            if not text.strip():
+                self._report(record, "empty answer", "the answer is empty")
+                return None
+            if start is None:
+                first = record.context.find(text)
+                if first < 0:
+                    self._report(record, "answer not in context", f"answer {text!r} is not in the context")
+                    return None
+                if record.context.find(text, first + 1) >= 0:
+                    self._report(
+                        record,
+                        "answer occurs twice",
+                        f"answer {text!r} stands more than once in the context; give answer_start",
+                    )
+                    return None
+                start = first
+            if start < 0 or record.context[start : start + len(text)] != text:
+                there = record.context[max(0, start) : max(0, start) + len(text)]
+                self._report(
+                    record,
+                    "answer not at its offset",
+                    f"answer {text!r} is not at {start} in the context, {there!r} is",
+                )
+                return None
+            found.append(Answer(text, start))
+        return found
+
+    def _passage_id(self, record: Record) -> str:
+        key = (record.context_language, record.title, record.context)
+        if key not in self._passage_ids:
+            count = self._counts.get(record.context_language, 0)
+            self._counts[record.context_language] = count + 1
+            new = f"{record.context_language}-{count}"
+            self._passage_ids[key] = new
+            self._passages[new] = Passage(new, record.context_language, record.title, record.context)
+        return self._passage_ids[key]
+
+    def _report(self, record: Record, kind: str, message: str) -> None:
+        self.problems.report(record.where, record.id, kind, message)

@@ -1,0 +1,90 @@
+"""Sets of SQuAD-like files: XQuAD's one file a language, MLQA's one file a pair, TyDiQA's one file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from polyspan.corpus.builder import CorpusBuilder
+from polyspan.corpus.model import CorpusError, ParallelCorpus
+from polyspan.corpus.problems import Problems
+from polyspan.corpus.squad import squad_records
+
+MLQA_FILE = re.compile(r"(?P<split>\w+)-context-(?P<context>\w+)-question-(?P<question>\w+)\.json")
+PARALLEL_FILE = re.compile(r"(?P<name>.+)\.(?P<language>[a-z]{2,3}(?:-[A-Za-z]+)?)\.json")
+TYDIQA_LANGUAGES = {
+    "arabic": "ar",
+    "bengali": "bn",
+    "english": "en",
+    "finnish": "fi",
+    "indonesian": "id",
+    "korean": "ko",
+    "russian": "ru",
+    "swahili": "sw",
+    "telugu": "te",
+}
+
+
+def read_squad(path: Path, language: str, problems: Problems) -> ParallelCorpus:
+    """One SQuAD file, all of it in one language."""
+    builder = CorpusBuilder(str(path), problems)
+    for record in squad_records(path, lambda _: (language, language), problems):
+        builder.add(record)
+    return builder.build()
+
+
+def read_xquad(folder: Path, languages: Collection[str] | None, problems: Problems) -> ParallelCorpus:
+    """A folder of ``NAME.LANGUAGE.json`` files, parallel by id; the shipped corpus has this layout."""
+    builder = CorpusBuilder(str(folder), problems)
+    for path, match in _matching(folder, PARALLEL_FILE, "NAME.LANGUAGE.json"):
+        language = match["language"]
+        if languages is None or language in languages:
+            for record in squad_records(path, _constant(language, language), problems):
+                builder.add(record)
+    return builder.build()
+
+
+def read_mlqa(folder: Path, languages: Collection[str] | None, problems: Problems) -> ParallelCorpus:
+    """A folder of ``SPLIT-context-C-question-Q.json`` files, which are views of one set."""
+    files = _matching(folder, MLQA_FILE, "SPLIT-context-C-question-Q.json")
+    if len(splits := sorted({match["split"] for _, match in files})) > 1:
+        raise CorpusError(f"{folder}: holds the splits {' and '.join(splits)}; put each into a folder of its own")
+    builder = CorpusBuilder(str(folder), problems, views=True)
+    for path, match in files:
+        if languages is None or {match["question"], match["context"]} <= set(languages):
+            for record in squad_records(path, _constant(match["question"], match["context"]), problems):
+                builder.add(record)
+    return builder.build()
+
+
+def read_tydiqa(path: Path, languages: Collection[str] | None, problems: Problems) -> ParallelCorpus:
+    """TyDiQA-GoldP: one file, whose ids begin with the language's English name."""
+    if path.is_dir():
+        files = sorted(path.glob("*.json"))
+        if len(files) != 1:
+            raise CorpusError(f"{path}: holds {len(files)} JSON files; name the one to read")
+        path = files[0]
+    builder = CorpusBuilder(str(path), problems)
+
+    def of_id(id_: str) -> tuple[str, str]:
+        language = TYDIQA_LANGUAGES[id_.partition("-")[0]]
+        return language, language
+
+    for record in squad_records(path, of_id, problems):
+        if languages is None or record.context_language in languages:
+            builder.add(record)
+    return builder.build()
+
+
+def _constant(question: str, context: str) -> Callable[[str], tuple[str, str]]:
+    return lambda _: (question, context)
+
+
+def _matching(folder: Path, pattern: re.Pattern[str], shown: str) -> list[tuple[Path, re.Match[str]]]:
+    if not folder.is_dir():
+        raise CorpusError(f"{folder}: not a folder; this layout is a folder of {shown} files")
+    found = [(path, match) for path in sorted(folder.iterdir()) if (match := pattern.fullmatch(path.name))]
+    if not found:
+        raise CorpusError(f"{folder}: holds no file named like {shown}")
+    return found

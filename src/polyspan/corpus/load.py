@@ -1,0 +1,108 @@
+"""One door to every layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Literal, get_args
+
+from polyspan.corpus.folders import MLQA_FILE, PARALLEL_FILE, read_mlqa, read_squad, read_tydiqa, read_xquad
+from polyspan.corpus.hub import read_hub
+from polyspan.corpus.model import CorpusError, ParallelCorpus
+from polyspan.corpus.problems import OnBad, Problem, Problems
+from polyspan.corpus.table import read_table
+
+Kind = Literal["squad", "mlqa", "xquad", "tydiqa", "table", "hub"]
+SHIPPED = "commons"
+SHIPPED_SPLITS = ("train", "dev", "test")
+
+
+def load_corpus(
+    path: str | Path,
+    kind: Kind | None = None,
+    languages: Sequence[str] | None = None,
+    on_bad: OnBad = "fail",
+    problems: list[Problem] | None = None,
+) -> ParallelCorpus:
+    """Read a data set.
+
+    Args:
+        path: a file or folder; ``commons/train``, ``commons/dev`` or ``commons/test`` for the
+            corpus that ships; ``OWNER/NAME[/CONFIG]:SPLIT`` for kind "hub".
+        kind: the layout; guessed from the names of files when None.
+        languages: keep only these. SQuAD and hub sets without a language column are in one
+            language, English unless named here.
+        on_bad: "fail" raises at the first bad record, "skip" passes over bad records.
+        problems: a list to put the skipped records into.
+
+    Raises:
+        CorpusError: nothing there, an unknown layout, a bad record, or a language that is not there.
+    """
+    collector = Problems(on_bad, problems if problems is not None else [])
+    kind = kind or guess_kind(path)
+    if kind not in get_args(Kind):
+        raise CorpusError(f"unknown kind {kind!r}; use one of {', '.join(get_args(Kind))}")
+    if isinstance(languages, str):
+        languages = [languages]
+    if kind == "hub":
+        return _in_languages(read_hub(str(path), (languages or ["en"])[0], collector), languages)
+    place = _shipped(path) or Path(path)
+    if not place.exists():
+        raise CorpusError(f"{path}: no such file or folder")
+    if kind == "squad":
+        if languages is not None and len(languages) != 1:
+            raise CorpusError(f"{path}: a SQuAD file is in one language, name just that one")
+        return read_squad(_file(place), (languages or ["en"])[0], collector)
+    if kind == "table":
+        return _in_languages(read_table(_file(place), collector), languages)
+    reader = {"mlqa": read_mlqa, "xquad": read_xquad, "tydiqa": read_tydiqa}[kind]
+    return _in_languages(reader(place, languages, collector), languages)
+
+
+def guess_kind(path: str | Path) -> Kind:
+    """The layout that the names of files speak for.
+
+    Raises:
+        CorpusError: nothing is there, or they speak for none.
+    """
+    place = _shipped(path) or Path(path)
+    if place.is_dir():
+        names = [entry.name for entry in place.iterdir()]
+        if any(MLQA_FILE.fullmatch(name) for name in names):
+            return "mlqa"
+        if any("tydiqa" in name for name in names):
+            return "tydiqa"
+        if any(PARALLEL_FILE.fullmatch(name) for name in names):
+            return "xquad"
+    elif place.is_file():
+        if place.suffix in {".csv", ".tsv", ".jsonl"}:
+            return "table"
+        if place.suffix == ".json":
+            return "tydiqa" if "tydiqa" in place.name else "squad"
+    else:
+        raise CorpusError(f"{path}: no such file or folder")
+    raise CorpusError(f"{path}: its layout is not clear; name it: --kind {'|'.join(get_args(Kind))}")
+
+
+def _shipped(path: str | Path) -> Path | None:
+    name, _, split = str(path).partition("/")
+    if name != SHIPPED or Path(path).exists():
+        return None
+    if split not in SHIPPED_SPLITS:
+        raise CorpusError(f"{path}: the shipped corpus has the parts {', '.join(SHIPPED_SPLITS)}: {SHIPPED}/train")
+    return Path(str(resources.files("polyspan.corpus"))) / SHIPPED / split
+
+
+def _file(path: Path) -> Path:
+    if path.is_dir():
+        raise CorpusError(f"{path}: is a folder; name a file in it")
+    return path
+
+
+def _in_languages(corpus: ParallelCorpus, languages: Sequence[str] | None) -> ParallelCorpus:
+    if languages is not None and (missing := sorted(set(languages) - set(corpus.languages))):
+        raise CorpusError(f"{corpus.name}: no language {missing[0]!r}; it has {', '.join(corpus.languages)}")
+    if languages is None or set(languages) == set(corpus.languages):
+        return corpus
+    return corpus.in_languages(languages)

@@ -1,0 +1,103 @@
+"""SQuAD's JSON, v1.1 and v2: the layout that XQuAD, MLQA and TyDiQA-GoldP share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from polyspan.corpus.builder import Record
+from polyspan.corpus.model import CorpusError
+from polyspan.corpus.problems import Problems
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file, or an error that names the line.
+
+    Raises:
+        CorpusError: no such file, empty, not UTF-8 or not JSON.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    except OSError as error:
+        raise CorpusError(f"{path}: {error.strerror}") from error
+    if not text.strip():
+        raise CorpusError(f"{path}: the file is empty")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CorpusError(
+            f"{path}: line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})"
+        ) from error
+
+
+def squad_records(
+    path: Path, languages: Callable[[str], tuple[str, str]], problems: Problems
+) -> Iterator[Record]:
+    """The questions of one file, in order. Unknown keys are ignored.
+
+    Args:
+        path: the JSON file.
+        languages: question and context language of an id.
+        problems: where bad records go.
+
+    Raises:
+        CorpusError: the file as a whole is not of this layout.
+    """
+    tree = read_json(path)
+    if not isinstance(tree, dict) or not isinstance(tree.get("data"), list):
+        raise CorpusError(f"{path}: not in SQuAD's layout, which is an object with a list named 'data'")
+    for article_number, article in enumerate(tree["data"], start=1):
+        where = f"{path}: article {article_number}"
+        if not isinstance(article, dict) or not isinstance(article.get("paragraphs"), list):
+            problems.report(where, None, "missing key", "has no list named 'paragraphs'")
+            continue
+        title = str(article.get("title", ""))
+        for paragraph_number, paragraph in enumerate(article["paragraphs"], start=1):
+            place = f"{where}, paragraph {paragraph_number}"
+            if not isinstance(paragraph, dict) or not isinstance(paragraph.get("qas"), list):
+                problems.report(place, None, "missing key", "has no list named 'qas'")
+                continue
+            for qa in paragraph["qas"]:
+                record = _record(place, title, paragraph.get("context"), qa, languages, problems)
+                if record is not None:
+                    yield record
+
+
+def _record(
+    where: str,
+    title: str,
+    context: Any,
+    qa: Any,
+    languages: Callable[[str], tuple[str, str]],
+    problems: Problems,
+) -> Record | None:
+    id_ = qa.get("id") if isinstance(qa, dict) else None
+    if not isinstance(id_, str | int):
+        problems.report(where, None, "missing key", "a question has no 'id'")
+        return None
+    id_ = str(id_)
+    if not isinstance(context, str) or not isinstance(qa.get("question"), str):
+        missing = "question" if isinstance(context, str) else "context"
+        problems.report(where, id_, "missing key", f"has no text named {missing!r}")
+        return None
+    answers: list[tuple[str, int | None]] = []
+    given = [] if qa.get("is_impossible") else qa.get("answers")
+    if not isinstance(given, list) or (not given and not qa.get("is_impossible")):
+        problems.report(where, id_, "missing key", "has no 'answers'")
+        return None
+    for answer in given:
+        text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
+        if not isinstance(text, str) or not isinstance(start, int):
+            problems.report(where, id_, "missing key", "an answer has no 'text' or no whole number 'answer_start'")
+            return None
+        answers.append((text, start))
+    try:
+        question_language, context_language = languages(id_)
+    except KeyError:
+        problems.report(where, id_, "missing language", "the id does not begin with a known language")
+        return None
+    return Record(where, id_, question_language, context_language, title, context, qa["question"].strip(), answers)

@@ -1,0 +1,78 @@
+"""From the data section of a recipe to the pairs that are trained on."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from polyspan.corpus.load import load_corpus
+from polyspan.corpus.model import Pair, ParallelCorpus, Seed
+from polyspan.corpus.problems import Problem
+from polyspan.corpus.sampling import diagonal_pairs, sample_pairs
+from polyspan.experiments.recipe import Data
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Training data and what was left out of it.
+
+    Attributes:
+        corpus: the seeds that are used.
+        pairs: the sample.
+        dropped: seeds left out, by reason.
+        problems: bad records that were skipped.
+    """
+
+    corpus: ParallelCorpus
+    pairs: list[Pair]
+    dropped: dict[str, int]
+    problems: list[Problem]
+
+
+def prepare(data: Data, seed: int) -> Prepared:
+    """Read, filter and sample; the same seed gives the same pairs anywhere."""
+    problems: list[Problem] = []
+    corpus = load_corpus(
+        data.path, kind=data.kind, languages=data.languages, on_bad=data.on_bad, problems=problems
+    )
+    dropped: Counter[str] = Counter()
+    kept = list(corpus.seeds.values())
+    if data.certain_answers:
+        kept, before = [item for item in kept if _certain(corpus, item)], len(kept)
+        dropped["answer stands elsewhere too"] = before - len(kept)
+    generator = random.Random(seed)
+    if data.questions_per_passage is not None:
+        before = len(kept)
+        kept = _spread(kept, data.questions_per_passage, data.source_language, generator)
+        dropped["more questions of a passage"] = before - len(kept)
+    if data.seeds is not None and data.seeds < len(kept):
+        dropped["beyond the number of seeds"] = len(kept) - data.seeds
+        kept = generator.sample(kept, data.seeds)
+    corpus = corpus.subset(item.id for item in kept)
+    if data.sampling == "diagonal":
+        pairs = diagonal_pairs(corpus)
+    else:
+        pairs = sample_pairs(corpus, data.target_languages, seed, data.source_language)
+    return Prepared(corpus, pairs, dict(+dropped), problems)
+
+
+def _certain(corpus: ParallelCorpus, item: Seed) -> bool:
+    for language, answers in item.answers.items():
+        text = corpus.passages[item.passages[language]].text
+        for answer in answers:
+            if len(re.findall(rf"(?<!\w){re.escape(answer.text)}(?!\w)", text)) != 1:
+                return False
+    return True
+
+
+def _spread(seeds: list[Seed], most: int, language: str, generator: random.Random) -> list[Seed]:
+    by_passage: dict[str, list[Seed]] = {}
+    for item in seeds:
+        by_passage.setdefault(item.passages[language], []).append(item)
+    return [
+        item
+        for group in by_passage.values()
+        for item in (group if len(group) <= most else generator.sample(group, most))
+    ]

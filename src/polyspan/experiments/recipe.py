@@ -1,0 +1,212 @@
+"""A recipe: one YAML file that says everything about a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from polyspan.errors import PolyspanError
+
+Kind = Literal["squad", "mlqa", "xquad", "tydiqa", "table", "hub"]
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+
+
+class RecipeError(PolyspanError):
+    """A recipe that cannot be read; names the file and the key."""
+
+
+class Section(BaseModel):
+    """Unknown keys are errors: a misspelt key must not be passed over."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Section):
+    """What is trained on."""
+
+    path: str
+    """File or folder, or a name of the shipped corpus such as commons/train."""
+    kind: Kind | None = None
+    """Layout; guessed from the path when left out."""
+    languages: list[str] | None = None
+    """Keep only these; all by default. For a SQuAD file, the one language it is in."""
+    on_bad: Literal["fail", "skip"] = "fail"
+    """What to do with a bad record."""
+    sampling: Literal["cross", "diagonal"] = "cross"
+    """cross: every ordered pair of the drawn languages (Eq. 3); diagonal: same language only."""
+    target_languages: NotNegative = 0
+    """ntl: languages drawn for each seed beside the source."""
+    source_language: str = "en"
+    """Always among a seed's languages."""
+    seeds: Positive | None = None
+    """Use this many seed questions, drawn at random; all by default."""
+    certain_answers: bool = False
+    """Keep only seeds whose answer stands once, as whole words, in its context."""
+    questions_per_passage: Positive | None = None
+    """At most this many seeds of each passage, drawn at random; all by default."""
+    max_length: Positive = 384
+    """Tokens of a window, special tokens included."""
+    overlap: NotNegative = 128
+    """Context tokens that consecutive windows share."""
+
+
+class Objective(Section):
+    """alpha_ce * CE + alpha_kl * coefficient * KL (Eq. 4 and 6)."""
+
+    alpha_ce: float = Field(1.0, ge=0)
+    """Weight of the cross-entropy."""
+    alpha_kl: float = Field(0.0, ge=0)
+    """Weight of the self-distillation; 0 trains without a teacher."""
+    temperature: float = Field(2.0, gt=0)
+    """T, softens both distributions."""
+    scale_by_temperature: bool = True
+    """Multiply the divergence by T squared."""
+    coefficient: Literal["constant", "first_hit", "eq5", "ap"] = "constant"
+    """Which mAP@k coefficient; constant is 1."""
+    level: Literal["batch", "example", "head"] = "batch"
+    """One coefficient a batch, an example, or a head of an example."""
+    k: Positive = 10
+    """How many of the teacher's best positions are looked at."""
+    delta: Positive = 5
+    """Half width of the interval around the gold position, in tokens."""
+    mask: Literal["context", "none"] = "context"
+    """context: softmax over context tokens; none: over all tokens, as in the authors' code."""
+    teacher: Literal["epoch", "steps", "ema", "never"] = "epoch"
+    """When the teacher is renewed."""
+    teacher_every: Positive = 100
+    """Steps between renewals, for teacher: steps."""
+    teacher_decay: float = Field(0.999, ge=0, le=1)
+    """Share the teacher keeps of itself at each step, for teacher: ema."""
+
+
+class Training(Section):
+    """How the weights are moved."""
+
+    epochs: Positive = 1
+    """Passes over the data."""
+    learning_rate: float = Field(5e-5, gt=0)
+    """Highest rate; AdamW."""
+    warmup: float = Field(0.0, ge=0, lt=1)
+    """Share of the steps in which the rate rises; then it falls linearly to 0."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Of AdamW."""
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    batch_tokens: Positive = 4096
+    """Tokens of a batch, padding included."""
+    accumulate: Positive = 1
+    """Batches before each step."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Of hidden states and attention; above 0 it halves the speed on a CPU."""
+    freeze_embeddings: bool = True
+    """Keep word, position and type embeddings as they are."""
+    frozen_layers: NotNegative = 0
+    """Keep this many of the lowest layers as they are."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 where the device multiplies in it."""
+    save_steps: Positive = 500
+    """Steps between checkpoints."""
+
+
+class Evaluation(Section):
+    """What the trained model is asked."""
+
+    path: str
+    """File, folder or name."""
+    kind: Kind | None = None
+    """Layout; guessed from the path when left out."""
+    languages: list[str] | None = None
+    """Keep only these."""
+    limit: Positive | None = None
+    """Questions of each pair of languages."""
+
+
+class Recipe(Section):
+    """A run from data to scores."""
+
+    run_dir: Path
+    """Where everything goes."""
+    seed: int = 1
+    """Of sampling, batches and new weights."""
+    model: str = "polyspan-qa-en"
+    """Shipped name, folder or hub id to start from."""
+    data: Data
+    objective: Objective = Objective()
+    training: Training = Training()
+    evaluation: Evaluation | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.objective.alpha_ce and not self.objective.alpha_kl:
+            raise ValueError("objective: alpha_ce and alpha_kl are both 0, nothing would be learnt")
+        return self
+
+
+def load_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
+    """Read a recipe and apply ``key=value`` settings such as ``training.epochs=2``.
+
+    Raises:
+        RecipeError: no such file, broken YAML, an unknown key or a value out of range.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise RecipeError(f"{path}: not valid YAML: {problem}") from error
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys, this is {type(tree).__name__}")
+    for setting in settings or []:
+        _apply(tree, setting)
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise RecipeError(f"{path}: {_first_problem(error)}") from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The whole recipe, defaults written out, as YAML."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _apply(tree: dict[str, Any], setting: str) -> None:
+    key, separator, value = setting.partition("=")
+    if not separator or not key:
+        raise RecipeError(f"--set {setting}: write it as key=value, such as training.epochs=2")
+    *sections, last = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise RecipeError(f"--set {setting}: {section!r} is a value, not a section")
+    tree[last] = _number(yaml.safe_load(value))
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 5e-5 as text; a person means the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section: Any = Recipe
+        for part in first["loc"][:-1]:
+            section = {"data": Data, "objective": Objective, "training": Training, "evaluation": Evaluation}[
+                str(part)
+            ]
+        return f"unknown key {where!r}; known here: {', '.join(section.model_fields)}"
+    if first["type"] == "missing":
+        return f"the key {where!r} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message

@@ -1,0 +1,268 @@
+"""A recipe to a run folder: everything a person sees of a run can be made again from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyspan.encoding.tokens import tokenise_corpus
+from polyspan.encoding.windows import make_windows
+from polyspan.errors import PolyspanError
+from polyspan.experiments.prepare import Prepared, prepare
+from polyspan.experiments.recipe import Evaluation, Recipe, dump_recipe
+from polyspan.files import write_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from polyspan.evaluation.matrix import ScoreMatrix
+
+RECIPE_FILE = "recipe.yaml"
+CHECKPOINTS = "checkpoints"
+
+
+class RunError(PolyspanError):
+    """A run that cannot start or go on."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where the model is and how it scores, when the recipe asks for scores."""
+
+    model: Path
+    matrix: ScoreMatrix | None
+
+
+def run_recipe(recipe: Recipe, console: Console) -> RunResult:
+    """Train, save, and evaluate if the recipe says so.
+
+    A run folder that holds a finished model of the same recipe is not trained again; one that was
+    stopped goes on from its newest checkpoint.
+
+    Args:
+        recipe: what to do.
+        console: where progress goes.
+
+    Raises:
+        RunError: the run folder belongs to another recipe.
+    """
+    from polyspan.models import load_model, save_model
+
+    folder = recipe.run_dir
+    _claim(folder, recipe)
+    model_folder = folder / "model"
+    if model_folder.is_dir():
+        console.print(f"{model_folder} is there already; it is not trained again")
+        loaded = load_model(str(model_folder))
+    else:
+        began = time.monotonic()
+        loaded = load_model(
+            recipe.model,
+            attn_implementation=training_attention(recipe.training.dropout),
+            dropout=recipe.training.dropout,
+            seed=recipe.seed,
+        )
+        prepared = prepare(recipe.data, recipe.seed)
+        trainer = make_trainer(recipe, loaded.model, loaded.tokenizer, prepared, console)
+        checkpoint = newest_checkpoint(folder / CHECKPOINTS)
+        if checkpoint is not None:
+            console.print(f"going on from {checkpoint}")
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        save_model(trainer.model, loaded.tokenizer, model_folder)
+        write_text(folder / "timing.json", json.dumps({"training_seconds": time.monotonic() - began}) + "\n")
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        loaded = load_model(str(model_folder))
+    matrix = None
+    if recipe.evaluation is not None:
+        matrix = evaluate_model(loaded.model, loaded.tokenizer, recipe.evaluation, folder, console)
+    return RunResult(model_folder, matrix)
+
+
+def make_trainer(
+    recipe: Recipe,
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prepared: Prepared,
+    console: Console,
+) -> Any:
+    """A trainer for these pairs; also writes what was lost on the way to ``data.json``."""
+    import transformers
+    from transformers import TrainingArguments
+
+    from polyspan.objectives import Weights
+    from polyspan.training.progress import METRICS_FILE, MetricsLog, ProgressBar
+    from polyspan.training.trainer import SpanTrainer, autocast_precision
+
+    transformers.logging.set_verbosity_error()
+    training, objective = recipe.training, recipe.objective
+    freeze(model, training.freeze_embeddings, training.frozen_layers)
+    tokenised = tokenise_corpus(prepared.corpus, prepared.pairs, tokenizer)
+    windows = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
+    report = {
+        "seeds": len(prepared.corpus),
+        "pairs": len(prepared.pairs),
+        "windows": len(windows),
+        "mean_tokens": round(float(windows.lengths().mean()), 1),
+        "dropped_seeds": prepared.dropped,
+        "skipped_records": [str(problem) for problem in prepared.problems],
+        "answers_in_no_window": dict(windows.lost),
+        "questions_cut": dict(windows.cut_questions),
+    }
+    write_text(recipe.run_dir / "data.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+    console.print(
+        f"{report['seeds']} seeds, {report['pairs']} pairs, {report['windows']} windows"
+        f" of {report['mean_tokens']} tokens on average"
+    )
+    arguments = TrainingArguments(
+        output_dir=str(recipe.run_dir / CHECKPOINTS),
+        num_train_epochs=training.epochs,
+        learning_rate=training.learning_rate,
+        warmup_steps=training.warmup,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.clip,
+        gradient_accumulation_steps=training.accumulate,
+        lr_scheduler_type="linear",
+        optim="adamw_torch_fused",
+        save_steps=training.save_steps,
+        save_total_limit=2,
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=recipe.seed,
+        remove_unused_columns=False,
+        **autocast_precision(training.precision),
+    )
+    trainer = SpanTrainer(
+        model,
+        arguments,
+        windows,
+        Weights(
+            alpha_ce=objective.alpha_ce,
+            alpha_kl=objective.alpha_kl,
+            temperature=objective.temperature,
+            scale_by_temperature=objective.scale_by_temperature,
+            coefficient=objective.coefficient,
+            level=objective.level,
+            k=objective.k,
+            delta=objective.delta,
+        ),
+        training.batch_tokens,
+        mask_context=objective.mask == "context",
+        teacher_update=objective.teacher,
+        teacher_every=objective.teacher_every,
+        teacher_decay=objective.teacher_decay,
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.add_callback(MetricsLog(trainer, recipe.run_dir / METRICS_FILE))
+    trainer.add_callback(ProgressBar(trainer, console))
+    return trainer
+
+
+def freeze(model: nn.Module, embeddings: bool, layers: int) -> None:
+    """Take the embeddings and the lowest layers out of the training.
+
+    Raises:
+        RunError: the model does not have so many layers.
+    """
+    body = model.base_model
+    if embeddings:
+        body.get_submodule("embeddings").requires_grad_(False)  # type: ignore[operator, union-attr]
+    if layers:
+        stack = getattr(getattr(body, "encoder", body), "layer", None) or body.layers  # type: ignore[union-attr]
+        if layers > len(stack):  # type: ignore[arg-type]
+            raise RunError(f"training.frozen_layers: {layers}, but the model has {len(stack)} layers")  # type: ignore[arg-type]
+        for layer in list(stack)[:layers]:  # type: ignore[arg-type, call-overload]
+            layer.requires_grad_(False)
+
+
+def evaluate_model(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    evaluation: Evaluation,
+    folder: Path | None,
+    console: Console,
+) -> ScoreMatrix:
+    """Ask every pair and score it; writes ``predictions.jsonl`` and ``scores.json`` when a folder is given."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from polyspan.corpus.load import guess_kind, load_corpus
+    from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_predictions, write_predictions
+    from polyspan.evaluation.predict import inference_precision, predict
+
+    corpus = load_corpus(evaluation.path, kind=evaluation.kind, languages=evaluation.languages)
+    kind = evaluation.kind or guess_kind(evaluation.path)
+    pairs = limit_pairs(corpus.pairs(), evaluation.limit)
+    with Progress(
+        TextColumn("evaluating"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("evaluating", total=None)
+        with inference_precision(model):
+            predictions = predict(
+                model,
+                tokenizer,
+                corpus,
+                pairs,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    matrix = score_predictions(corpus, predictions, rules_for(kind, corpus.languages))
+    if folder is not None:
+        write_predictions(folder / "predictions.jsonl", predictions)
+        write_text(folder / "scores.json", json.dumps(matrix.to_dict(), indent=1) + "\n")
+    return matrix
+
+
+def training_attention(dropout: float) -> str | None:
+    """Our own attention on a CPU without dropout, the library's choice elsewhere."""
+    import torch
+
+    from polyspan.models.attention import register
+
+    return register() if not torch.cuda.is_available() and dropout == 0 else None
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of the highest step."""
+    found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Versions and machine, for the run folder and for ``polyspan doctor``."""
+    import torch
+
+    packages = ("polyspan", "torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy")
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
+        **{name: metadata.version(name) for name in packages},
+    }
+
+
+def _claim(folder: Path, recipe: Recipe) -> None:
+    text = dump_recipe(recipe)
+    file = folder / RECIPE_FILE
+    if file.is_file() and file.read_text(encoding="utf-8") != text:
+        raise RunError(f"{folder}: holds a run of another recipe; use another run_dir or delete the folder")
+    try:
+        write_text(file, text)
+        write_text(folder / "environment.json", json.dumps(describe_environment(), indent=1) + "\n")
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror})") from error

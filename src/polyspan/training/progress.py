@@ -1,0 +1,101 @@
+"""What a person and a file see of a training: progress with time left, losses as JSON lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+if TYPE_CHECKING:
+    from polyspan.training.trainer import SpanTrainer
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class MetricsLog(TrainerCallback):  # type: ignore[misc]
+    """One JSON line a step: losses, coefficient, learning rate, teacher generation.
+
+    No times are written, so that the same run gives the same bytes. A run that goes on from a
+    checkpoint cuts the lines of the steps that it does again.
+    """
+
+    def __init__(self, trainer: SpanTrainer, path: Path) -> None:
+        self.trainer = trainer
+        self.path = path
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Keep the lines of the steps that are not done again."""
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("".join(line + "\n" for line in lines[: state.global_step]), encoding="utf-8")
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write the step's line."""
+        losses = self.trainer.last_losses
+        if losses is None or not state.is_world_process_zero:
+            return
+        row = {
+            "step": state.global_step,
+            "epoch": round(float(state.epoch or 0), 6),
+            "loss": float(losses.total.detach()),
+            "ce": float(losses.ce),
+            "kl": float(losses.kl),
+            "coefficient": float(losses.coefficient),
+            "learning_rate": kwargs["lr_scheduler"].get_last_lr()[0],
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+class ProgressBar(TrainerCallback):  # type: ignore[misc]
+    """A bar with steps, loss and time left; a line now and then where there is no terminal."""
+
+    def __init__(self, trainer: SpanTrainer, console: Console) -> None:
+        self.trainer = trainer
+        self.console = console
+        self.bar: Progress | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Show the bar."""
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.bar.start()
+        self.task = self.bar.add_task("training", total=state.max_steps, completed=state.global_step, loss=0.0)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Move the bar."""
+        losses = self.trainer.last_losses
+        loss = float(losses.total.detach()) if losses is not None else 0.0
+        if self.bar is not None:
+            self.bar.update(self.task, completed=state.global_step, loss=loss)
+            if self.bar.disable and state.global_step % max(1, state.max_steps // 20) == 0:
+                left = self.bar.tasks[0].time_remaining
+                minutes = f", {left / 60:.1f} min left" if left is not None else ""
+                self.console.print(f"step {state.global_step}/{state.max_steps}, loss {loss:.3f}{minutes}")
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.stop()
