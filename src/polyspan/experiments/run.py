@@ -100,7 +100,7 @@ def make_trainer(
 
     from polyspan.objectives import Weights
     from polyspan.training.progress import METRICS_FILE, MetricsLog, ProgressBar
-    from polyspan.training.trainer import SpanTrainer, autocast_precision
+    from polyspan.training.trainer import SpanTrainer, device_arguments
 
     transformers.logging.set_verbosity_error()
     training, objective = recipe.training, recipe.objective
@@ -139,7 +139,7 @@ def make_trainer(
         disable_tqdm=True,
         seed=recipe.seed,
         remove_unused_columns=False,
-        **autocast_precision(training.precision),
+        **device_arguments(training.precision),
     )
     trainer = SpanTrainer(
         model,

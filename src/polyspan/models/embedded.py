@@ -16,14 +16,13 @@ import importlib.util
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
+from polyspan.errors import PolyspanError
+from polyspan.models.unigram import Vocabulary
 
 DATA_FILE = "e5-small-q4.bin"
 MAGIC = b"E5S1"
@@ -40,8 +39,6 @@ _HEADER_FIELDS = (
     "max_position_embeddings",
     "type_vocab_size",
 )
-_DELETED = r"[\x01-\x08\x0B\x0E-\x1F\x7F\x{8F}\x{9F}]"
-_SPACES = r"[\t\n\f\r\x{1680}\x{200B}-\x{200F}\x{2028}\x{2029}\x{2581}\x{FEFF}\x{FFFD}]"
 _LAYER_NAMES = {
     "q": "attention.self.query",
     "k": "attention.self.key",
@@ -61,17 +58,8 @@ _EMBEDDING_NAMES = {
 }
 
 
-class EmbeddedModelError(ValueError):
+class EmbeddedModelError(PolyspanError):
     """The embedded model's file is missing, cut short or of another layout."""
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """Unigram pieces with their log-probabilities; the index in ``pieces`` is the token id."""
-
-    pieces: list[str]
-    scores: list[float]
-    unknown_id: int
 
 
 @dataclass(frozen=True)
@@ -195,56 +183,3 @@ def _shaped(weights: dict[str, NDArray[np.float32]], config: dict[str, Any]) -> 
             shape = (-1,)
         shaped[name] = values.reshape(shape)
     return shaped
-
-
-def build_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
-    """The encoder's Unigram tokeniser as a ``tokenizers.Tokenizer``.
-
-    Pairs are ``<s> A </s> </s> B </s>``. Control characters are deleted, odd spaces become a space,
-    then NFKC and runs of white space collapse; offsets refer to the text as given.
-    """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-
-    tokenizer = Tokenizer(
-        models.Unigram(
-            list(zip(vocabulary.pieces, vocabulary.scores, strict=True)), vocabulary.unknown_id, False
-        )
-    )
-    tokenizer.normalizer = normalizers.Sequence(
-        [
-            normalizers.Replace(Regex(_DELETED), ""),
-            normalizers.Replace(Regex(_SPACES), " "),
-            normalizers.NFKC(),
-            normalizers.Replace(Regex(" {2,}"), " "),
-        ]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>",
-        pair="<s> $A </s> </s> $B </s>",
-        special_tokens=[("<s>", 0), ("</s>", 2)],
-    )
-    tokenizer.add_special_tokens(
-        [AddedToken(token, special=True) for token in ("<s>", "<pad>", "</s>", "<unk>")]
-        + [AddedToken("<mask>", lstrip=True, special=True)]
-    )
-    return tokenizer
-
-
-def wrap_tokenizer(tokenizer: Tokenizer, max_length: int) -> PreTrainedTokenizerFast:
-    """The same tokeniser as ``transformers`` wants it, so that it can be saved into a model folder."""
-    from transformers import PreTrainedTokenizerFast
-
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        model_max_length=max_length,
-        bos_token="<s>",
-        eos_token="</s>",
-        cls_token="<s>",
-        sep_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        mask_token="<mask>",
-        model_input_names=["input_ids", "attention_mask"],
-    )

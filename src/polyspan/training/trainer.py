@@ -98,14 +98,18 @@ class SpanTrainer(Trainer):  # type: ignore[misc]
             self.teacher.load(Path(resume_from_checkpoint) / TEACHER_FILE)
 
 
-def autocast_precision(precision: str) -> dict[str, bool]:
-    """The trainer's switches for "auto", "fp32", "bf16" or "fp16".
+def device_arguments(precision: str) -> dict[str, bool]:
+    """The trainer's switches for precision "auto", "fp32", "bf16" or "fp16" on the device there is.
 
     "auto" is bf16 where the device multiplies in it, else fp32.
     """
     if precision == "auto":
         precision = "bf16" if _has_bf16() else "fp32"
-    return {"bf16": precision == "bf16", "fp16": precision == "fp16"}
+    return {
+        "bf16": precision == "bf16",
+        "fp16": precision == "fp16",
+        "use_cpu": not torch.accelerator.is_available(),
+    }
 
 
 def _has_bf16() -> bool:

@@ -1,0 +1,16 @@
+"""Where models are unpacked to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """``POLYSPAN_CACHE`` if it is set, else the user's cache folder of this system."""
+    if setting := os.environ.get("POLYSPAN_CACHE"):
+        return Path(setting).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "polyspan"
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "polyspan"

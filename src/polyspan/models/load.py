@@ -1,0 +1,223 @@
+"""Models by shipped name, folder or hub id: always an ordinary Hugging Face folder in the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyspan.errors import PolyspanError
+from polyspan.files import write_aside
+from polyspan.models.cache import cache_folder
+from polyspan.models.embedded import find_data_file, read_embedded
+from polyspan.models.packed import pack, unpack
+from polyspan.models.unigram import build_tokenizer, wrap_tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+EMBEDDED = "embedded"
+SHIPPED = ("polyspan-qa-en", "polyspan-small")
+DEFAULT = "polyspan-small"
+MANIFEST = "manifest.json"
+DROPOUT_FIELDS = (
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "attention_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+    "pooler_dropout",
+)
+
+
+class ModelError(PolyspanError):
+    """A model that cannot be loaded; names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A question-answering model and its tokeniser.
+
+    Attributes:
+        name: as it was asked for.
+        fresh_head: the checkpoint had no question-answering head, so a new one was drawn.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    fresh_head: bool
+
+
+def load_model(
+    name: str, attn_implementation: str | None = None, dropout: float | None = None, seed: int = 1
+) -> LoadedModel:
+    """Load a question-answering model in fp32, in evaluation mode, on the CPU.
+
+    Args:
+        name: ``polyspan-qa-en``, ``polyspan-small``, ``embedded``, a folder, or a hub id.
+        attn_implementation: of ``transformers``; its own choice when None.
+        dropout: set all dropouts of the configuration to this.
+        seed: of a new head, where the checkpoint has none.
+
+    Raises:
+        ModelError: not there, not readable, not in safetensors, or without a fast tokeniser.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
+
+    place = resolve_model(name)
+    _refuse_pickle(name, place)
+    options: dict[str, Any] = {"attn_implementation": attn_implementation} if attn_implementation else {}
+    with _quiet():
+        try:
+            config = AutoConfig.from_pretrained(place)
+            if dropout is not None:
+                for field in DROPOUT_FIELDS:
+                    if hasattr(config, field):
+                        setattr(config, field, dropout)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                model, info = AutoModelForQuestionAnswering.from_pretrained(
+                    place,
+                    config=config,
+                    use_safetensors=True,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                    **options,
+                )
+            tokenizer = AutoTokenizer.from_pretrained(place)
+        except Exception as error:  # transformers raises a dozen kinds for an unreadable model
+            reason = " ".join(str(error).split())[:240]
+            raise ModelError(f"{name}: cannot be loaded as a question-answering model ({reason})") from error
+    if not tokenizer.is_fast:
+        raise ModelError(f"{name}: its tokeniser gives no character offsets; save it with a tokenizer.json")
+    missing = set(info["missing_keys"])
+    if unknown := sorted(key for key in missing if "qa_outputs" not in key and "pooler" not in key):
+        raise ModelError(f"{name}: the checkpoint has no weights for {unknown[0]} and {len(unknown) - 1} more")
+    return LoadedModel(model.eval(), tokenizer, name, fresh_head=any("qa_outputs" in key for key in missing))
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a Hugging Face folder, whole or not at all."""
+    with write_aside(folder) as aside, _quiet():
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+        config = json.loads((aside / "config.json").read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)
+        (aside / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def resolve_model(name: str) -> str:
+    """The folder of a shipped name or of the embedded encoder; any other name as it is."""
+    if name == EMBEDDED:
+        return str(_embedded_folder())
+    if name in SHIPPED and not Path(name).is_dir():
+        return str(_shipped_folder(name))
+    looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
+    if looks_local and not Path(name).expanduser().is_dir() and "/" in name:
+        raise ModelError(f"{name}: no such folder")
+    return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+
+
+def pack_model(folder: Path, path: Path, about: dict[str, str]) -> None:
+    """Pack a model trained from the embedded encoder, for shipping."""
+    loaded = load_model(str(folder))
+    with write_aside(path) as aside:
+        pack(dict(loaded.model.state_dict()), _base_state(), aside, about)
+
+
+def _embedded_folder() -> Path:
+    source = find_data_file()
+    folder = cache_folder() / f"embedded-{_digest(source)[:16]}"
+    if not _is_whole(folder):
+        _write_folder(folder, _base_state())
+    return folder
+
+
+def _shipped_folder(name: str) -> Path:
+    packed = Path(str(resources.files("polyspan.models"))) / "shipped" / f"{name}.safetensors"
+    if not packed.is_file():
+        raise ModelError(f"{name}: {packed.name} is missing from this installation; reinstall polyspan")
+    digest = _digest(packed)[:8] + _digest(find_data_file())[:8]
+    folder = cache_folder() / f"{name}-{digest}"
+    if not _is_whole(folder):
+        _write_folder(folder, unpack(packed, _base_state()))
+    return folder
+
+
+def _base_state() -> dict[str, Tensor]:
+    import torch
+
+    embedded = read_embedded(find_data_file())
+    return {f"bert.{name}": torch.from_numpy(value.copy()) for name, value in embedded.weights.items()}
+
+
+def _write_folder(folder: Path, state: dict[str, Tensor]) -> None:
+    """An ordinary folder with a manifest of sizes, which is written last."""
+    from transformers import BertConfig, BertForQuestionAnswering, BertModel
+
+    embedded = read_embedded(find_data_file())
+    with _quiet():
+        config = BertConfig(**embedded.config)
+        with write_aside(folder) as aside:
+            if any(name.startswith("qa_outputs") for name in state):
+                model: Any = BertForQuestionAnswering(config)
+                model.load_state_dict(state)
+            else:
+                model = BertModel(config, add_pooling_layer=False)
+                model.load_state_dict({name.removeprefix("bert."): value for name, value in state.items()})
+            model.save_pretrained(aside)
+            tokenizer = build_tokenizer(embedded.vocabulary)
+            wrap_tokenizer(tokenizer, config.max_position_embeddings).save_pretrained(aside)
+            sizes = {path.name: path.stat().st_size for path in sorted(aside.iterdir())}
+            (aside / MANIFEST).write_text(json.dumps(sizes), encoding="utf-8")
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        sizes = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return bool(sizes) and all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _refuse_pickle(name: str, place: str) -> None:
+    folder = Path(place)
+    if not folder.is_dir():
+        return
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{name}: not a model folder, it has no config.json")
+    if not any(folder.glob("*.safetensors")):
+        pickles = [path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern)]
+        if pickles:
+            raise ModelError(
+                f"{name}: holds a pickle ({pickles[0]}), which can run code when it is read;"
+                " save the model with safetensors"
+            )
+        raise ModelError(f"{name}: holds no weights (*.safetensors)")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and chatter of the libraries below."""
+    import transformers
+
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
