@@ -1,0 +1,5 @@
+"""Answers from Python."""
+
+from polyspan.answering.answerer import Answerer, Answers
+
+__all__ = ["Answerer", "Answers"]

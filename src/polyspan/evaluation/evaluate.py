@@ -9,7 +9,7 @@ from pathlib import Path
 
 from polyspan.corpus.model import Pair, ParallelCorpus
 from polyspan.evaluation.matrix import RowScore, ScoreMatrix
-from polyspan.evaluation.predict import Prediction
+from polyspan.encoding.predict import Prediction
 from polyspan.evaluation.normalise import MLQA_LANGUAGES, Rules
 from polyspan.evaluation.scores import score_answer
 from polyspan.files import write_text

@@ -196,7 +196,7 @@ def evaluate_model(
 
     from polyspan.corpus.load import guess_kind, load_corpus
     from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_predictions, write_predictions
-    from polyspan.evaluation.predict import inference_precision, predict
+    from polyspan.encoding.predict import inference_precision, predict
 
     corpus = load_corpus(evaluation.path, kind=evaluation.kind, languages=evaluation.languages)
     kind = evaluation.kind or guess_kind(evaluation.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -102,6 +102,18 @@ def load_model(
     if unknown := sorted(key for key in missing if "qa_outputs" not in key and "pooler" not in key):
         raise ModelError(f"{name}: the checkpoint has no weights for {unknown[0]} and {len(unknown) - 1} more")
     return LoadedModel(model.eval(), tokenizer, name, fresh_head=any("qa_outputs" in key for key in missing))
+
+
+def token_counter(name: str) -> Callable[[list[str]], list[int]]:
+    """A model's tokeniser as a function that counts the tokens of texts."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model(name))
+
+    def count(texts: list[str]) -> list[int]:
+        return [len(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
+
+    return count
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""A thin trainer, teacher generations, progress."""

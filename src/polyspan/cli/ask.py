@@ -1,0 +1,45 @@
+"""``polyspan ask``: one question over one text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def ask(
+    question: Annotated[str, typer.Option("--question", "-q", help="In any language.")],
+    context_file: Annotated[Path, typer.Option(help="A UTF-8 text file, in any language.")],
+    top_k: Annotated[int, typer.Option(min=1, help="How many answers.")] = 1,
+    model: Annotated[str | None, typer.Option(help="Shipped name, folder or hub id.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask a question about a text; answers come with character offsets and probabilities."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from polyspan.answering import Answerer
+    from polyspan.corpus.model import CorpusError
+
+    try:
+        context = context_file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{context_file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    except OSError as error:
+        raise CorpusError(f"{context_file}: {error.strerror}") from error
+    answers = Answerer(model).answer(question, context, top_k)
+    if as_json:
+        found = [{"answer": s.text, "start": s.start, "end": s.end, "score": s.score} for s in answers.spans]
+        print(json.dumps({"answers": found, "no_answer": answers.no_answer}, ensure_ascii=False))
+        return
+    console = Console()
+    table = Table(box=None)
+    for heading in ("score", "characters", "answer"):
+        table.add_column(heading)
+    for span in answers.spans:
+        table.add_row(f"{span.score:.3f}", f"{span.start}–{span.end}", Text(span.text))
+    console.print(table)
+    console.print(f"no answer in this text: {answers.no_answer:.3f}")

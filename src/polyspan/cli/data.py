@@ -1,0 +1,126 @@
+"""``polyspan data``: list, fetch and check data sets."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("list")
+def list_sets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Data sets that can be fetched, with their licences."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from polyspan.corpus.publishers import DATA_SETS
+
+    if as_json:
+        print(json.dumps([data_set.to_dict() for data_set in DATA_SETS.values()]))
+        return
+    table = Table(box=None)
+    for heading in ("name", "languages", "questions", "licence"):
+        table.add_column(heading, overflow="fold")
+    for name, data_set in DATA_SETS.items():
+        table.add_row(name, " ".join(data_set.languages), data_set.questions, data_set.licence)
+    console = Console()
+    console.print(table)
+    console.print("commons/train, commons/dev and commons/test ship with polyspan (CC0).")
+
+
+@app.command("get")
+def get(
+    name: Annotated[str, typer.Argument(help="As `polyspan data list` shows it.")],
+    to: Annotated[Path, typer.Option(help="Parent folder.")] = Path("data"),
+    mirror: Annotated[
+        str | None, typer.Option(envvar="POLYSPAN_DATA_MIRROR", help="Fetch the files from here instead.")
+    ] = None,
+) -> None:
+    """Fetch a data set from its publisher; goes on where a broken download stopped."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from polyspan.corpus.download import fetch_set
+    from polyspan.corpus.model import CorpusError
+    from polyspan.corpus.publishers import DATA_SETS
+
+    if name not in DATA_SETS:
+        raise CorpusError(f"no data set {name!r}; there are {', '.join(DATA_SETS)}")
+    console = Console(stderr=True)
+    data_set = DATA_SETS[name]
+    console.print(f"{data_set.title}, {data_set.licence}, {data_set.homepage}")
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        tasks: dict[str, Any] = {}
+
+        def advance(file: str, done: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = bar.add_task(file, total=total)
+            bar.update(tasks[file], completed=done, total=total)
+
+        notes = fetch_set(data_set, to, mirror, advance)
+    for note in notes:
+        console.print(note)
+    print(to / data_set.folder)
+
+
+@app.command("check")
+def check(
+    path: Annotated[str, typer.Argument(help="File, folder or name.")],
+    kind: Annotated[str | None, typer.Option(help="squad, mlqa, xquad, tydiqa, table or hub.")] = None,
+    languages: Annotated[str | None, typer.Option(help="Keep only these, such as en,de,zh.")] = None,
+    on_bad: Annotated[str, typer.Option(help="skip counts bad records, fail stops at the first.")] = "skip",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Read a data set and say what is in it and what is wrong with it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from polyspan.corpus import load_corpus
+    from polyspan.corpus.model import CorpusError
+    from polyspan.corpus.problems import Problem
+    from polyspan.corpus.report import describe
+    from polyspan.models.load import EMBEDDED, token_counter
+
+    if on_bad not in {"skip", "fail"}:
+        raise CorpusError(f"--on-bad is skip or fail, not {on_bad!r}")
+    problems: list[Problem] = []
+    corpus = load_corpus(
+        path,
+        kind=kind,  # type: ignore[arg-type]
+        languages=languages.split(",") if languages else None,
+        on_bad=on_bad,  # type: ignore[arg-type]
+        problems=problems,
+    )
+    report = describe(corpus, token_counter(EMBEDDED))
+    kinds = Counter(problem.kind for problem in problems)
+    if as_json:
+        print(json.dumps({**report, "problems": dict(kinds), "bad_records": [str(p) for p in problems]}))
+    else:
+        console = Console()
+        table = Table(box=None, title=f"{report['seeds']} seeds, {report['pairs']} pairs")
+        rows = report["languages"]
+        for heading in ("language", *next(iter(rows.values()))):
+            table.add_column(heading.replace("_", " "), justify="right")
+        for language, row in rows.items():
+            table.add_row(language, *(str(value) for value in row.values()))
+        console.print(table)
+        for number, seeds in report["alignment"].items():
+            console.print(f"{seeds} seeds in {number} languages")
+        for kind_name, count in kinds.items():
+            console.print(f"[red]{count} x {kind_name}[/red]")
+        for problem in problems[:10]:
+            console.print(f"  {problem}", markup=False)
+    if problems:
+        raise typer.Exit(1)

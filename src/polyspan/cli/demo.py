@@ -1,0 +1,69 @@
+"""``polyspan demo``: the main job on the shipped corpus, from zero-shot to a cross-lingual answer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+LIMIT = 12
+QUESTION_LANGUAGE, CONTEXT_LANGUAGE = "hi", "de"
+
+
+def demo(
+    run_dir: Annotated[Path, typer.Option(help="Where the run and the figures go.")] = Path("runs/demo"),
+) -> None:
+    """Watch a reader learn to answer across languages, in a few minutes."""
+    from rich.console import Console
+
+    from polyspan.analysis.curves import draw_coefficient
+    from polyspan.analysis.heatmap import draw_matrix
+    from polyspan.answering import Answerer
+    from polyspan.cli.recipe import shipped_recipes
+    from polyspan.corpus import Pair, load_corpus
+    from polyspan.evaluation.matrix import render_averages, render_matrix
+    from polyspan.experiments.recipe import Evaluation, load_recipe
+    from polyspan.experiments.run import evaluate_model, run_recipe
+    from polyspan.models import load_model
+
+    began = time.monotonic()
+    console = Console()
+    recipe = load_recipe(shipped_recipes()["demo"], [f"run_dir={run_dir}"])
+    test = Evaluation(path="commons/test", limit=LIMIT)
+
+    console.rule("1. Before: an English reader asked in nine languages")
+    before_model = load_model(recipe.model)
+    before = evaluate_model(before_model.model, before_model.tokenizer, test, None, console)
+    console.print(render_matrix(before))
+
+    console.rule("2. Fine-tuning with self-distillation and mAP@k")
+    result = run_recipe(recipe, console)
+
+    console.rule("3. After, and the difference")
+    after_model = load_model(str(result.model))
+    after = evaluate_model(after_model.model, after_model.tokenizer, test, None, console)
+    console.print(render_matrix(after))
+    gain = after.minus(before)
+    console.print(render_matrix(gain, title="gain in F1", signed=True))
+    console.print(render_averages(gain, signed=True))
+    questions = sum(cell.questions for cell in after.cells.values())
+    console.print(f"{questions} answers a matrix: enough to see, too few to conclude from.")
+    figures = run_dir / "figures"
+    draw_matrix(before, figures / "before.svg", "F1 before: English reader")
+    draw_matrix(after, figures / "after.svg", "F1 after fine-tuning")
+    draw_matrix(gain, figures / "gain.svg", "gain in F1", signed=True)
+    draw_coefficient(run_dir / "metrics.jsonl", figures / "coefficient.svg", "mAP@k coefficient")
+    console.print(f"figures: {figures}")
+
+    console.rule("4. A question in Hindi, a text in German")
+    corpus = load_corpus("commons/test")
+    pair = Pair(next(iter(corpus.seeds)), QUESTION_LANGUAGE, CONTEXT_LANGUAGE)
+    question, context = corpus.question(pair), corpus.context(pair)
+    answers = Answerer(str(result.model)).answer(question, context, top_k=3)
+    console.print(f"[bold]{question}[/bold]\n{context}")
+    for span in answers.spans:
+        console.print(f"  {span.score:.2f}  characters {span.start}–{span.end}  {span.text}", markup=False)
+    console.print(f"expected: {corpus.answers(pair)[0].text}", markup=False)
+    console.print(f"\ndone in {time.monotonic() - began:.0f} seconds; the model is in {result.model}")
