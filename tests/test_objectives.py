@@ -59,9 +59,7 @@ def test_worked_losses() -> None:
     answerable = torch.tensor([True, True])
     for alpha_kl, total in ((0.4, 0.8370), (1.0, 1.2912)):
         weights = Weights(alpha_kl=alpha_kl, coefficient="constant")
-        assert combined_loss(STUDENT, TEACHER, GOLD, answerable, weights).total.item() == pytest.approx(
-            total, abs=5e-5
-        )
+        assert combined_loss(STUDENT, TEACHER, GOLD, answerable, weights).total.item() == pytest.approx(total, abs=5e-5)
 
 
 def plain_coefficient(logits: list[float], gold: int, kind: str, k: int, delta: int, mask: list[bool]) -> float:
@@ -91,9 +89,7 @@ def test_coefficient_equals_plain_python(seed: int, tokens: int, k: int, delta: 
     logits = [float(generator.randint(-6, 6)) for _ in range(tokens)]
     mask = [generator.random() < 0.8 for _ in range(tokens)]
     gold = generator.randrange(tokens)
-    value = coefficient(
-        torch.tensor([logits]), torch.tensor([gold]), kind, k, delta, torch.tensor([mask])
-    ).item()
+    value = coefficient(torch.tensor([logits]), torch.tensor([gold]), kind, k, delta, torch.tensor([mask])).item()
     assert value == pytest.approx(plain_coefficient(logits, gold, kind, k, delta, mask), abs=1e-6)
     if kind == "ap":
         assert 0 <= value <= 1
@@ -156,9 +152,7 @@ def test_levels_differ_and_windows_without_an_answer_weigh_nothing() -> None:
         losses = combined_loss(student, teacher, gold, both, Weights(alpha_ce=0.0, level=level))
         assert losses.total.item() == pytest.approx(value.item(), rel=1e-5)
         assert losses.coefficient.item() == pytest.approx(0.40)
-    only_a = combined_loss(
-        student, teacher, gold, torch.tensor([True, False]), Weights(alpha_ce=0.0, level="head")
-    )
+    only_a = combined_loss(student, teacher, gold, torch.tensor([True, False]), Weights(alpha_ce=0.0, level="head"))
     assert only_a.coefficient.item() == pytest.approx(0.75)
     assert only_a.total.item() == pytest.approx((torch.tensor([[0.5, 1.0], [0.0, 0.0]]) * kl).mean().item(), rel=1e-5)
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import TEXTS, tiny_bert, tiny_unigram
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from polyspan.corpus import Answer, Pair, ParallelCorpus, Passage, Seed, load_corpus
 from polyspan.encoding import EncodingError, build_batch, make_windows, token_batches, tokenise_corpus
+from tiny_models import TEXTS, tiny_bert, tiny_unigram
 
 
 @pytest.fixture(scope="module", params=[tiny_bert, tiny_unigram], ids=["wordpiece", "unigram"])
@@ -58,9 +58,7 @@ def assert_same_as_pair(
 
 @pytest.mark.parametrize("context", TEXTS)
 @pytest.mark.parametrize("max_length", [40, 64, 384])
-def test_windows_equal_tokenising_the_pair(
-    tokenizer: PreTrainedTokenizerBase, context: str, max_length: int
-) -> None:
+def test_windows_equal_tokenising_the_pair(tokenizer: PreTrainedTokenizerBase, context: str, max_length: int) -> None:
     assert_same_as_pair(tokenizer, "Who paid?", context * 4, max_length, overlap=8)
 
 

@@ -1,41 +1,113 @@
-"""The coefficient over a training, as in the paper's figures 4 and 7."""
+"""What a training recorded, over its steps: the mAP@k coefficient and the terms of the loss."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polyspan.analysis.heatmap import INK, MUTED, FigureError, figure_file
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.float64]
+
+WINDOW = 0.04
+"""How much of a training the running mean covers."""
+_SIZE = 7.0, 3.4
+_MOST_EPOCH_LABELS = 12
+# Okabe and Ito's, which the colour-blind can tell apart.
+_BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#009e73"
+_TERMS = {"loss": ("total", INK), "ce": ("cross-entropy", _BLUE), "kl": ("distillation (KL)", _ORANGE)}
 
 
-def draw_coefficient(metrics: Path, path: Path, title: str) -> None:
-    """Draw each step's coefficient, a running mean, and a line where each epoch ends.
+def draw_coefficients(history: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
+    """Draw the coefficient of the distillation term over training (Carrino et al. 2023, figure 4).
+
+    A thin line is the coefficient of each step, a thick one its running mean over 4% of the steps;
+    upright lines are the ends of epochs.
 
     Args:
-        metrics: a run's ``metrics.jsonl``.
-        path: where to, ``.svg`` or ``.png``.
-        title: stands above.
-    """
-    import matplotlib
-    from matplotlib.figure import Figure
+        history: one mapping a step with ``step``, ``epoch`` and ``coefficient``, as in
+            ``metrics.jsonl``.
+        path: ``.svg`` or ``.png``.
+        title: above the figure.
 
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    steps = [row["step"] for row in rows]
-    values = [row["coefficient"] for row in rows]
-    width = max(1, len(rows) // 20)
-    mean = [
-        sum(values[max(0, at - width + 1) : at + 1]) / min(width, at + 1) for at in range(len(values))
-    ]
-    ends = [row["step"] for row in rows if float(row["epoch"]).is_integer()][:-1]
-    with matplotlib.rc_context({"svg.hashsalt": "polyspan", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    Raises:
+        FigureError: the history is empty or a key is missing, or the suffix is another.
+    """
+    steps, epochs, values = _columns(history, path, "step", "epoch", "coefficient")
+    with figure_file(path, *_SIZE) as figure:
         axes = figure.add_subplot()
-        axes.plot(steps, values, linewidth=0.7, alpha=0.45, color="tab:blue", label="each step")
-        axes.plot(steps, mean, linewidth=2, color="tab:blue", label=f"mean of {width} steps")
-        for end in ends:
-            axes.axvline(end, color="grey", linestyle="--", linewidth=1)
-        axes.set_ylim(0, 1.05)
-        axes.set_xlabel("step (dashed: the teacher is renewed)")
-        axes.set_ylabel("mAP@k coefficient")
-        axes.set_title(title, fontsize=10)
-        axes.legend(frameon=False, loc="lower right")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=150)
+        _line(axes, steps, values, _BLUE, "coefficient")
+        _frame(axes, steps, epochs, title, "coefficient")
+        # One of the variants, Eq. 5 with k > 2 delta, can exceed 1.
+        axes.set_ylim(0, 1.05 * max(1.0, values.max()))
+
+
+def draw_loss(history: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
+    """Draw the loss over training with its terms, cross-entropy and divergence before weighting.
+
+    Args:
+        history: one mapping a step with ``step``, ``epoch``, ``loss``, ``ce`` and ``kl``.
+        path: ``.svg`` or ``.png``.
+        title: above the figure.
+
+    Raises:
+        FigureError: the history is empty or a key is missing, or the suffix is another.
+    """
+    steps, epochs, *terms = _columns(history, path, "step", "epoch", *_TERMS)
+    with figure_file(path, *_SIZE) as figure:
+        axes = figure.add_subplot()
+        for values, (name, colour) in zip(terms, _TERMS.values(), strict=True):
+            _line(axes, steps, values, colour, name)
+        _frame(axes, steps, epochs, title, "loss")
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, ncols=3, loc="upper right")
+
+
+def running_mean(values: Numbers, window: int) -> Numbers:
+    """Mean over the ``window`` values around each, fewer at both ends; (steps,) to (steps,)."""
+    import numpy as np
+
+    ones = np.ones(min(window, len(values)))
+    return np.convolve(values, ones, "same") / np.convolve(np.ones_like(values), ones, "same")
+
+
+def _columns(history: Sequence[Mapping[str, Any]], path: Path, *keys: str) -> list[Numbers]:
+    import numpy as np
+
+    if not history:
+        raise FigureError(f"{path}: nothing was recorded to draw")
+    for number, row in enumerate(history, start=1):
+        if missing := [key for key in keys if key not in row]:
+            raise FigureError(f"{path}: row {number} of the history has no {missing[0]!r}")
+    return [np.array([row[key] for row in history], dtype=np.float64) for key in keys]
+
+
+def _line(axes: Axes, steps: Numbers, values: Numbers, colour: str, name: str) -> None:
+    window = max(1, round(WINDOW * len(steps)))
+    axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
+    axes.plot(steps, running_mean(values, window), color=colour, linewidth=1.8, label=name)
+
+
+def _frame(axes: Axes, steps: Numbers, epochs: Numbers, title: str, label: str) -> None:
+    import numpy as np
+
+    axes.set_title(title)
+    axes.set(xlabel="step", ylabel=label, xlim=(min(steps[0], 0), steps[-1]))
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    ends = np.arange(np.floor(epochs[0]) + 1, np.floor(epochs[-1]) + 1)
+    positions = np.interp(ends, epochs, steps)
+    for position in positions:
+        axes.axvline(position, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    top = axes.secondary_xaxis("top")
+    every = -(-len(ends) // _MOST_EPOCH_LABELS) or 1
+    top.set_xticks(positions[every - 1 :: every], [f"epoch {end:.0f}" for end in ends[every - 1 :: every]])
+    top.tick_params(length=0, labelsize=8, labelcolor=MUTED)
+    top.spines["top"].set_visible(False)

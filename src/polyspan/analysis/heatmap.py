@@ -1,81 +1,200 @@
-"""The G-XLT matrix as a picture."""
+"""The G-XLT matrix as a heat map, and how every figure is styled and written."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import Metric, ScoreMatrix
+from polyspan.files import write_aside
 
-
-def draw_matrix(
-    matrix: ScoreMatrix, path: Path, title: str, metric: Metric = "f1", signed: bool = False
-) -> None:
-    """Draw question languages down and context languages across, with means at the edges.
-
-    The same matrix gives the same bytes.
-
-    Args:
-        matrix: scores, or a difference of scores.
-        path: where to, ``.svg`` or ``.png``.
-        title: stands above.
-        metric: which of the two.
-        signed: colours diverge from 0, for a difference.
-    """
-    import matplotlib
-    import numpy as np
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
 
-    questions, contexts = matrix.question_languages, matrix.context_languages
-    values = np.full((len(questions) + 1, len(contexts) + 1), np.nan)
-    for row, question in enumerate(questions):
-        for column, context in enumerate(contexts):
-            if (question, context) in matrix.cells:
-                values[row, column] = 100 * getattr(matrix.cells[question, context], metric)
-    by_question, by_context = matrix.by_language("question", metric), matrix.by_language("context", metric)
-    values[:-1, -1] = [100 * by_question[language] for language in questions]
-    values[-1, :-1] = [100 * by_context[language] for language in contexts]
-    values[-1, -1] = 100 * (matrix.average("gxlt", metric) or 0.0)
+INK = "#222222"
+MUTED = "#767676"
+_GAP = 0.25  # between the matrix and its means, in cells
+_SMALLEST_RANGE = 1.0  # points: noise below it is not blown up to full colour
+_STYLE = {
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 12.0,
+    "axes.titlesize": 12.0,
+    "axes.titleweight": "bold",
+    "font.size": 10.0,
+    "savefig.dpi": 200.0,
+    # Text stays text: it can be searched and read aloud, and the file is small.
+    "svg.fonttype": "none",
+    # Ids inside an SVG are random without it.
+    "svg.hashsalt": "polyspan",
+    "xtick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": INK,
+}
+# No dates and versions, so that the same figure is the same bytes.
+_METADATA: dict[str, dict[str, Any]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+}
 
-    bound = max(1.0, float(np.nanmax(np.abs(values))))
-    low, high = (-bound, bound) if signed else (float(np.nanmin(values)), float(np.nanmax(values)))
-    colours = matplotlib.colormaps["RdBu" if signed else "viridis"]
-    with matplotlib.rc_context({"svg.hashsalt": "polyspan", "svg.fonttype": "none"}):
-        side = 1.6 + 0.62 * len(contexts)
-        figure = Figure(figsize=(side, 1.4 + 0.5 * len(questions)), layout="constrained")
+
+class FigureError(PolyspanError):
+    """A figure that cannot be drawn from what was given, or not in the format asked for."""
+
+
+@contextmanager
+def figure_file(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Yield an empty figure in the house style and write it when the block ends.
+
+    The user's matplotlib settings do not reach it, no window system is needed, and the same figure
+    is the same bytes in every run.
+
+    Args:
+        path: ``.svg`` or ``.png``; written whole or not at all.
+        width, height: in inches.
+
+    Raises:
+        FigureError: another suffix.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _METADATA:
+        raise FigureError(f"{path}: figures are written as {' or '.join(_METADATA)}")
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        with write_aside(path) as aside:
+            figure.savefig(aside, format=suffix[1:], metadata=_METADATA[suffix])
+
+
+def draw_matrix(matrix: ScoreMatrix, path: Path, metric: Metric, title: str, signed: bool = False) -> None:
+    """Draw scores in percent by question language (down) and context language (across).
+
+    The diagonal (XLT) is outlined; the means over each row, each column and all pairs (G-XLT)
+    stand at the edges. Scores are coloured on a scale of 0 to 100, the same in every figure, so
+    that two can be laid side by side; differences on a scale as wide as the largest of them, with
+    0 in its middle.
+
+    Args:
+        matrix: scores, or a `difference`; pairs may be missing.
+        path: ``.svg`` or ``.png``.
+        metric: which score.
+        title: above the figure.
+        signed: the values are differences.
+
+    Raises:
+        FigureError: the matrix is empty, or the suffix is another.
+    """
+    questions, contexts = matrix.question_languages, matrix.context_languages
+    overall = matrix.average("gxlt", metric)
+    if overall is None:
+        raise FigureError(f"{path}: there is no score to draw")
+    with figure_file(path, 2.3 + 0.62 * len(contexts), 1.7 + 0.5 * len(questions)) as figure:
+        import matplotlib
+        from matplotlib.colors import Normalize
+
         axes = figure.add_subplot()
-        axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
-        for (row, column), value in np.ndenumerate(values):
-            if np.isnan(value):
-                continue
-            red, green, blue, _ = colours((value - low) / max(high - low, 1e-9))
-            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.55
-            axes.text(
-                column,
-                row,
-                f"{value:+.1f}" if signed else f"{value:.1f}",
-                ha="center",
-                va="center",
-                color="white" if dark else "black",
-                fontsize=9,
-                fontweight="bold" if _on_diagonal(questions, contexts, row, column) else "normal",
-            )
-        axes.set_xticks(range(len(contexts) + 1), [*contexts, "mean"])
-        axes.set_yticks(range(len(questions) + 1), [*questions, "mean"])
-        axes.axhline(len(questions) - 0.5, color="white", linewidth=3)
-        axes.axvline(len(contexts) - 0.5, color="white", linewidth=3)
-        axes.set_xlabel("language of the context")
-        axes.set_ylabel("language of the question")
-        axes.set_title(title, fontsize=10)
+        if signed:
+            widest = max(abs(100 * cell.value(metric)) for cell in matrix.cells.values())
+            limit = max(widest, _SMALLEST_RANGE)
+            colours, scale = matplotlib.colormaps["RdBu"], Normalize(-limit, limit)
+        else:
+            colours, scale = matplotlib.colormaps["viridis"], Normalize(0, 100)
+        pencil = _Pencil(axes, colours, scale, signed)
+
+        right, bottom = len(contexts) + _GAP, len(questions) + _GAP
+        for row, question in enumerate(questions):
+            for column, context in enumerate(contexts):
+                cell = matrix.cells.get((question, context))
+                pencil.cell(column, row, None if cell is None else cell.value(metric))
+        for row, mean in enumerate(matrix.by_language("question", metric).values()):
+            pencil.cell(right, row, mean)
+        for column, mean in enumerate(matrix.by_language("context", metric).values()):
+            pencil.cell(column, bottom, mean)
+        pencil.cell(right, bottom, overall, bold=True)
+        for language in set(questions) & set(contexts):
+            pencil.outline(contexts.index(language), questions.index(language))
+
+        axes.set(
+            xlim=(-0.06, right + 1.06),
+            ylim=(bottom + 1.06, -0.06),
+            aspect=0.8,
+            xlabel="language of the context",
+            ylabel="language of the question",
+        )
+        axes.set_title(title)
+        axes.set_xticks([*(i + 0.5 for i in range(len(contexts))), right + 0.5], [*contexts, "mean"])
+        axes.set_yticks([*(i + 0.5 for i in range(len(questions))), bottom + 0.5], [*questions, "mean"])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        _save(figure, path)
+        label = f"{metric.upper()} difference" if signed else f"{metric.upper()} (%)"
+        pencil.colour_bar(figure, label)
 
 
-def _on_diagonal(questions: list[str], contexts: list[str], row: int, column: int) -> bool:
-    return row < len(questions) and column < len(contexts) and questions[row] == contexts[column]
+@dataclass(frozen=True)
+class _Pencil:
+    """Draws cells of one colour scale; a cell is one unit wide and high, its corner given."""
+
+    axes: Axes
+    colours: Colormap
+    scale: Normalize
+    signed: bool
+
+    def cell(self, x: float, y: float, value: float | None, bold: bool = False) -> None:
+        from matplotlib.patches import Rectangle
+
+        if value is None:
+            empty = Rectangle((x, y), 1, 1, facecolor="none", edgecolor="#dddddd", hatch="////", linewidth=0)
+            self.axes.add_patch(empty)
+            return
+        percent = round(100 * value, 1) or 0.0  # never -0.0
+        red, green, blue, _ = self.colours(float(self.scale(percent)))
+        self.axes.add_patch(Rectangle((x, y), 1, 1, facecolor=(red, green, blue), edgecolor="white", linewidth=1))
+        self.axes.text(
+            x + 0.5,
+            y + 0.5,
+            f"{percent:+.1f}" if self.signed and percent else f"{percent:.1f}",
+            horizontalalignment="center",
+            verticalalignment="center_baseline",
+            color=text_colour(red, green, blue),
+            fontsize=9,
+            fontweight="bold" if bold else "normal",
+        )
+
+    def outline(self, x: float, y: float) -> None:
+        from matplotlib.patches import Rectangle
+
+        self.axes.add_patch(Rectangle((x + 0.03, y + 0.03), 0.94, 0.94, facecolor="none", edgecolor=INK, linewidth=1.8))
+
+    def colour_bar(self, figure: Figure, label: str) -> None:
+        from matplotlib.cm import ScalarMappable
+
+        bar = figure.colorbar(
+            ScalarMappable(self.scale, self.colours), ax=self.axes, label=label, shrink=0.8, aspect=28, pad=0.02
+        )
+        bar.outline.set_visible(False)
 
 
-def _save(figure: object, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    figure.savefig(path, metadata=metadata, dpi=150)  # type: ignore[attr-defined]
+def text_colour(red: float, green: float, blue: float) -> str:
+    """Black or white, whichever stands out more on a colour (WCAG 2 contrast, never under 4.5).
+
+    Args:
+        red, green, blue: sRGB in [0, 1].
+    """
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    # Contrasts are 1.05 / (L + 0.05) against white and (L + 0.05) / 0.05 against black.
+    return "white" if (luminance + 0.05) ** 2 < 1.05 * 0.05 else "black"

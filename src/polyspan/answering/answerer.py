@@ -57,9 +57,7 @@ class Answerer:
             if not text.strip():
                 raise CorpusError(f"the {name} is empty")
         seed = Seed("asked", {LANGUAGE: question.strip()}, {LANGUAGE: "given"}, {LANGUAGE: ()})
-        corpus = ParallelCorpus(
-            "asked", {"asked": seed}, {"given": Passage("given", LANGUAGE, "", context)}
-        )
+        corpus = ParallelCorpus("asked", {"asked": seed}, {"given": Passage("given", LANGUAGE, "", context)})
         with inference_precision(self.loaded.model):
             (prediction,) = predict(
                 self.loaded.model,

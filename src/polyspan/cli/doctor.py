@@ -57,9 +57,7 @@ def _self_test() -> dict[str, Any]:
     with inference_precision(loaded.model):
         predictions = predict(loaded.model, loaded.tokenizer, corpus, pairs)
     f1 = score_predictions(corpus, predictions, "mlqa").average("gxlt", "f1") or 0.0
-    exact = all(
-        corpus.context(p.pair)[span.start : span.end] == span.text for p in predictions for span in p.spans
-    )
+    exact = all(corpus.context(p.pair)[span.start : span.end] == span.text for p in predictions for span in p.spans)
     seconds = time.monotonic() - began
     return {
         "passed": exact and f1 > 0.4,

@@ -15,9 +15,7 @@ def shipped_recipes() -> dict[str, Path]:
     """Recipes by name, such as ``small/skd``; beside the sources in a checkout."""
     installed = Path(str(resources.files("polyspan.experiments"))) / "recipes"
     folder = installed if installed.is_dir() else Path(__file__).parents[3] / "recipes"
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))
-    }
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
 
 
 @app.command("list")

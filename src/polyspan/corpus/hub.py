@@ -47,9 +47,7 @@ def split_address(address: str) -> tuple[str, str | None, str]:
     return f"{owner}/{dataset}", config, split
 
 
-def corpus_of_rows(
-    name: str, rows: Iterable[Mapping[str, Any]], language: str, problems: Problems
-) -> ParallelCorpus:
+def corpus_of_rows(name: str, rows: Iterable[Mapping[str, Any]], language: str, problems: Problems) -> ParallelCorpus:
     """Rows of id, context, question and answers {text, answer_start}, as the hub's sets have them."""
     builder = CorpusBuilder(name, problems)
     for number, row in enumerate(rows):

@@ -121,9 +121,7 @@ class ParallelCorpus:
             raise CorpusError(f"{self.name}: no question with id {min(unknown)!r}")
         seeds = {key: seed for key, seed in self.seeds.items() if key in wanted}
         needed = {passage for seed in seeds.values() for passage in seed.passages.values()}
-        return ParallelCorpus(
-            self.name, seeds, {key: value for key, value in self.passages.items() if key in needed}
-        )
+        return ParallelCorpus(self.name, seeds, {key: value for key, value in self.passages.items() if key in needed})
 
     def in_languages(self, languages: Collection[str]) -> ParallelCorpus:
         """Texts in these languages alone; a seed that is left without a question or context goes."""
@@ -136,9 +134,7 @@ class ParallelCorpus:
             if questions and passages:
                 seeds[seed.id] = Seed(seed.id, questions, passages, answers)  # type: ignore[arg-type]
         needed = {passage for seed in seeds.values() for passage in seed.passages.values()}
-        return ParallelCorpus(
-            self.name, seeds, {key: value for key, value in self.passages.items() if key in needed}
-        )
+        return ParallelCorpus(self.name, seeds, {key: value for key, value in self.passages.items() if key in needed})
 
     def _seed(self, pair: Pair) -> Seed:
         try:

@@ -44,9 +44,7 @@ def describe(corpus: ParallelCorpus, count_tokens: Callable[[list[str]], list[in
             "median_tokens": round(statistics.median(lengths)),
             "longest": max(lengths),
         }
-    alignment = Counter(
-        len(seed.questions.keys() & seed.passages.keys()) for seed in corpus.seeds.values()
-    )
+    alignment = Counter(len(seed.questions.keys() & seed.passages.keys()) for seed in corpus.seeds.values())
     return {
         "seeds": len(corpus),
         "pairs": sum(len(seed.questions) * len(seed.passages) for seed in corpus.seeds.values()),

@@ -37,8 +37,7 @@ def sample_pairs(
         raise CorpusError(f"target_languages must be 0 or more, not {target_languages}")
     if source_language not in corpus.languages:
         raise CorpusError(
-            f"{corpus.name}: no text in the source language {source_language!r};"
-            f" it has {', '.join(corpus.languages)}"
+            f"{corpus.name}: no text in the source language {source_language!r}; it has {', '.join(corpus.languages)}"
         )
     generator = random.Random(seed)
     allowed = set(corpus.languages if candidates is None else candidates) - {source_language}
@@ -59,6 +58,4 @@ def diagonal_pairs(corpus: ParallelCorpus, languages: Sequence[str] | None = Non
 
     This is what the authors' code emits for ``ntl = 0``; by Eq. 3 that would be English only.
     """
-    return [
-        pair for pair in corpus.pairs(languages) if pair.question_language == pair.context_language
-    ]
+    return [pair for pair in corpus.pairs(languages) if pair.question_language == pair.context_language]

@@ -29,14 +29,10 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise CorpusError(
-            f"{path}: line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})"
-        ) from error
+        raise CorpusError(f"{path}: line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})") from error
 
 
-def squad_records(
-    path: Path, languages: Callable[[str], tuple[str, str]], problems: Problems
-) -> Iterator[Record]:
+def squad_records(path: Path, languages: Callable[[str], tuple[str, str]], problems: Problems) -> Iterator[Record]:
     """The questions of one file, in order. Unknown keys are ignored.
 
     Args:

@@ -50,9 +50,7 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
     try:
         header = [name.strip().lower() for name in next(reader)]
         if missing := [name for name in COLUMNS if name not in header]:
-            raise CorpusError(
-                f"{path}: line 1: no column named {missing[0]!r}; the table has {', '.join(header)}"
-            )
+            raise CorpusError(f"{path}: line 1: no column named {missing[0]!r}; the table has {', '.join(header)}")
         while True:
             line = reader.line_num + 1
             row = next(reader, None)
@@ -62,7 +60,10 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
                 continue
             if len(row) != len(header):
                 problems.report(
-                    f"{path}: line {line}", None, "broken row", f"has {len(row)} cells, expected {len(header)}"
+                    f"{path}: line {line}",
+                    None,
+                    "broken row",
+                    f"has {len(row)} cells, expected {len(header)}",
                 )
                 continue
             yield line, dict(zip(header, row, strict=True))
@@ -104,6 +105,4 @@ def _record(where: str, row: Mapping[str, Any], problems: Problems) -> Record | 
     language = str(cells["language"] or "").strip()
     answer = str(cells["answer"])
     answers = [(answer, answer_start)] if answer.strip() else []
-    return Record(
-        where, id_, language, language, "", str(cells["context"]), str(cells["question"]).strip(), answers
-    )
+    return Record(where, id_, language, language, "", str(cells["context"]), str(cells["question"]).strip(), answers)

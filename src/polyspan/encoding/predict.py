@@ -67,9 +67,7 @@ def predict(
         progress: called with the windows done and their total after each batch.
     """
     device = next(model.parameters()).device
-    windows = make_windows(
-        tokenise_corpus(corpus, pairs, tokenizer), pairs, max_length, overlap, labelled=False
-    )
+    windows = make_windows(tokenise_corpus(corpus, pairs, tokenizer), pairs, max_length, overlap, labelled=False)
     of_pair: defaultdict[int, list[tuple[int, Candidates]]] = defaultdict(list)
     done = 0
     model.eval()
@@ -104,7 +102,6 @@ def inference_precision(model: nn.Module) -> torch.autocast | nullcontext[None]:
     fast = (
         torch.cuda.is_bf16_supported()
         if device == "cuda"
-        else device == "cpu"
-        and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        else device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     )
     return torch.autocast(device, dtype=torch.bfloat16) if fast else nullcontext()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polyspan.encoding.tokens import TokenisedText
+
 MAX_ANSWER_TOKENS = 30
 SPARE = 4
 EXCLUDED = -1e4  # finite, so that sums stay numbers
@@ -90,9 +91,7 @@ def window_candidates(
         top_k: spans to keep; a few more are looked at, as some may turn out to be white space.
         max_answer_tokens: longest answer.
     """
-    values, begins, ends = best_token_spans(
-        start_logits, end_logits, context_mask, top_k + SPARE, max_answer_tokens
-    )
+    values, begins, ends = best_token_spans(start_logits, end_logits, context_mask, top_k + SPARE, max_answer_tokens)
     null = (start_logits[:, 0].float() + end_logits[:, 0].float()).tolist()
     totals = [
         logits.float().masked_fill(~context_mask, EXCLUDED).logsumexp(1).tolist()

@@ -88,9 +88,7 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[Token
             verbose=False,
         )
         for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
-            result.append(
-                TokenisedText(np.asarray(ids, np.int32), np.asarray(offsets, np.int32).reshape(-1, 2))
-            )
+            result.append(TokenisedText(np.asarray(ids, np.int32), np.asarray(offsets, np.int32).reshape(-1, 2)))
     return result
 
 

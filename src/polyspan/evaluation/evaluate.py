@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from polyspan.corpus.model import Pair, ParallelCorpus
-from polyspan.evaluation.matrix import RowScore, ScoreMatrix
 from polyspan.encoding.predict import Prediction
+from polyspan.evaluation.matrix import RowScore, ScoreMatrix
 from polyspan.evaluation.normalise import MLQA_LANGUAGES, Rules
 from polyspan.evaluation.scores import score_answer
 from polyspan.files import write_text
-
 
 
 def rules_for(kind: str | None, languages: Iterable[str]) -> Rules:
@@ -39,9 +38,7 @@ def limit_pairs(pairs: Sequence[Pair], limit: int | None) -> list[Pair]:
     return kept
 
 
-def score_predictions(
-    corpus: ParallelCorpus, predictions: Sequence[Prediction], rules: Rules
-) -> ScoreMatrix:
+def score_predictions(corpus: ParallelCorpus, predictions: Sequence[Prediction], rules: Rules) -> ScoreMatrix:
     """EM and F1 of the best span of each prediction, by the context's language."""
     rows = []
     for prediction in predictions:

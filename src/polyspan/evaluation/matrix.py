@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
+
+from polyspan.evaluation.normalise import ScoringError
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 Metric = Literal["f1", "em"]
-AVERAGES = ("gxlt", "gxlt_off_diagonal", "xlt", "micro")
-AVERAGE_NAMES = {
+Side = Literal["question", "context"]
+Average = Literal["gxlt", "gxlt_off_diagonal", "xlt", "micro"]
+METRICS: tuple[Metric, ...] = ("f1", "em")
+AVERAGES: dict[Average, str] = {
     "gxlt": "G-XLT (all pairs)",
     "gxlt_off_diagonal": "G-XLT off the diagonal",
     "xlt": "XLT (diagonal)",
     "micro": "micro (all questions)",
 }
+"""Every average and what a reader sees of its name."""
+
+NOTHING = "–"
+AXES = "question ↓ context →"
 
 
 @dataclass(frozen=True, slots=True)
 class RowScore:
-    """Scores of one pair, in [0, 1]."""
+    """Scores of one example, in [0, 1]."""
 
     id: str
     question_language: str
@@ -33,31 +44,33 @@ class RowScore:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Means of one pair of languages, in [0, 1]; a difference may be negative."""
+    """Means over the questions of one pair of languages, in [0, 1]; a difference may be negative."""
 
     questions: int
     f1: float
     em: float
 
+    def value(self, metric: Metric) -> float:
+        """F1 or EM."""
+        return {"f1": self.f1, "em": self.em}[metric]
+
 
 @dataclass(frozen=True)
 class ScoreMatrix:
-    """Cells by (question language, context language)."""
+    """Cells by (question language, context language), in sorted order; pairs may be missing."""
 
-    cells: dict[tuple[str, str], Cell]
+    cells: Mapping[tuple[str, str], Cell]
 
     @staticmethod
     def from_rows(rows: Iterable[RowScore]) -> ScoreMatrix:
-        """Group rows by their pair of languages."""
+        """Mean scores of each pair of languages; the order of the rows makes no difference."""
         groups: defaultdict[tuple[str, str], list[RowScore]] = defaultdict(list)
         for row in rows:
             groups[row.question_language, row.context_language].append(row)
         return ScoreMatrix(
             {
-                key: Cell(
-                    len(groups[key]), _mean([r.f1 for r in groups[key]]), _mean([r.em for r in groups[key]])
-                )
-                for key in sorted(groups)
+                key: Cell(len(group), fmean(row.f1 for row in group), fmean(row.em for row in group))
+                for key, group in sorted(groups.items())
             }
         )
 
@@ -71,135 +84,220 @@ class ScoreMatrix:
         """Sorted."""
         return sorted({context for _, context in self.cells})
 
-    def average(self, name: str, metric: Metric) -> float | None:
+    def average(self, name: Average, metric: Metric) -> float | None:
         """One average in [0, 1]; None where no pair belongs to it.
 
         ``gxlt``
-            mean over all pairs, diagonal included: what the paper's Table 2 reports.
+            mean over all pairs, diagonal included, each of the same weight: what Carrino et al.
+            (2023) report in their Table 2.
         ``gxlt_off_diagonal``
-            mean over pairs of two different languages.
+            mean over the pairs of two different languages.
         ``xlt``
-            mean over pairs of the same language.
+            mean over the pairs of a language with itself.
         ``micro``
-            mean over questions, so that pairs with many count for more.
+            mean over questions, so that a pair with more of them counts for more.
         """
-        if name == "micro":
-            total = sum(cell.questions for cell in self.cells.values())
-            return sum(getattr(c, metric) * c.questions for c in self.cells.values()) / total if total else None
-        belongs: dict[str, Callable[[str, str], bool]] = {
-            "gxlt": lambda question, context: True,
-            "gxlt_off_diagonal": lambda question, context: question != context,
-            "xlt": lambda question, context: question == context,
-        }
-        values = [getattr(cell, metric) for key, cell in self.cells.items() if belongs[name](*key)]
-        return _mean(values) if values else None
+        kept = []
+        for (question, context), cell in self.cells.items():
+            same = question == context
+            if {"gxlt": True, "gxlt_off_diagonal": not same, "xlt": same, "micro": True}[name]:
+                kept.append(cell)
+        if not kept:
+            return None
+        weights = [cell.questions for cell in kept] if name == "micro" else None
+        return fmean([cell.value(metric) for cell in kept], weights)
 
-    def by_language(self, side: Literal["question", "context"], metric: Metric) -> dict[str, float]:
+    def by_language(self, side: Side, metric: Metric) -> dict[str, float]:
         """Mean over the pairs of each question or context language, in [0, 1]."""
-        at = 0 if side == "question" else 1
         groups: defaultdict[str, list[float]] = defaultdict(list)
-        for key, cell in self.cells.items():
-            groups[key[at]].append(getattr(cell, metric))
-        return {language: _mean(values) for language, values in sorted(groups.items())}
+        for (question, context), cell in self.cells.items():
+            groups[question if side == "question" else context].append(cell.value(metric))
+        return {language: fmean(values) for language, values in sorted(groups.items())}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything in percent, ready for JSON."""
+        """Everything in percent, ready for JSON; an average without a pair is None."""
+        languages: dict[Side, list[str]] = {
+            "context": self.context_languages,
+            "question": self.question_languages,
+        }
         return {
             "averages": {
-                name: {metric: _percent(self.average(name, metric)) for metric in ("f1", "em")}
-                for name in AVERAGES
+                name: {metric: _percent(self.average(name, metric)) for metric in METRICS} for name in AVERAGES
             },
             "pairs": [
                 {
                     "question_language": question,
                     "context_language": context,
                     "questions": cell.questions,
-                    "f1": 100 * cell.f1,
-                    "em": 100 * cell.em,
+                    **{metric: _percent(cell.value(metric)) for metric in METRICS},
                 }
                 for (question, context), cell in self.cells.items()
             ],
             **{
                 f"by_{side}_language": {
-                    language: {"f1": 100 * f1, "em": 100 * self.by_language(side, "em")[language]}
-                    for language, f1 in self.by_language(side, "f1").items()
+                    language: {metric: _percent(self.by_language(side, metric)[language]) for metric in METRICS}
+                    for language in found
                 }
-                for side in ("context", "question")
+                for side, found in languages.items()
             },
         }
 
     @staticmethod
-    def from_dict(data: dict[str, Any]) -> ScoreMatrix:
-        """Read what `to_dict` gave."""
-        return ScoreMatrix(
-            {
-                (pair["question_language"], pair["context_language"]): Cell(
-                    pair["questions"], pair["f1"] / 100, pair["em"] / 100
+    def from_dict(data: Mapping[str, Any]) -> ScoreMatrix:
+        """Read the ``pairs`` of what `to_dict` gave; averages are taken anew.
+
+        Raises:
+            ScoringError: ``pairs`` is missing or one of them is not whole.
+        """
+        try:
+            cells = {
+                (str(pair["question_language"]), str(pair["context_language"])): Cell(
+                    int(pair["questions"]), float(pair["f1"]) / 100, float(pair["em"]) / 100
                 )
                 for pair in data["pairs"]
             }
-        )
-
-    def minus(self, other: ScoreMatrix) -> ScoreMatrix:
-        """The difference on the pairs that both have."""
-        return ScoreMatrix(
-            {
-                key: Cell(cell.questions, cell.f1 - other.cells[key].f1, cell.em - other.cells[key].em)
-                for key, cell in self.cells.items()
-                if key in other.cells
-            }
-        )
+            if not all(c.questions > 0 and isfinite(c.f1) and isfinite(c.em) for c in cells.values()):
+                raise ValueError("a pair without questions or with a score that is no number")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ScoringError(
+                "scores: expected 'pairs', each with question_language, context_language, questions,"
+                f" f1 and em in percent ({type(error).__name__}: {error})"
+            ) from error
+        return ScoreMatrix(dict(sorted(cells.items())))
 
 
-def render_matrix(
-    matrix: ScoreMatrix, metric: Metric = "f1", title: str | None = None, signed: bool = False
-) -> Table:
-    """A table for the terminal: question languages down, context languages across, means at the edge."""
+def difference(after: ScoreMatrix, before: ScoreMatrix) -> ScoreMatrix:
+    """``after - before`` on the pairs of languages that both have.
+
+    The averages of the result are over those pairs. Where the two have unequal numbers of questions
+    a cell keeps the smaller, which weighs it in ``micro``.
+    """
+    both = {key: (cell, before.cells[key]) for key, cell in after.cells.items() if key in before.cells}
+    return ScoreMatrix(
+        {
+            key: Cell(min(new.questions, old.questions), new.f1 - old.f1, new.em - old.em)
+            for key, (new, old) in both.items()
+        }
+    )
+
+
+def render_matrix(matrix: ScoreMatrix, metric: Metric = "f1", title: str | None = None, signed: bool = False) -> Table:
+    """A table for the terminal, in percent, 80 columns wide at most for nine languages.
+
+    Question languages go down, context languages across, means stand at the edges, the diagonal is
+    bold.
+
+    Args:
+        matrix: scores, or a `difference`.
+        metric: which score.
+        title: above the table; the score's name by default.
+        signed: show a sign and colour, for a difference.
+    """
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=title or f"{metric.upper()} by question (rows) and context (columns) language", box=None)
-    table.add_column("", style="bold")
     contexts = matrix.context_languages
-    for context in [*contexts, "mean"]:
-        table.add_column(context, justify="right")
-    by_question = matrix.by_language("question", metric)
+    mean_of_context = matrix.by_language("context", metric)
+    mean_of_question = matrix.by_language("question", metric)
+
+    table = Table(
+        title=title or f"{_name(metric)}{', difference' if signed else ''} (%)",
+        caption=AXES,
+        box=box.SIMPLE,
+        padding=0,
+        show_edge=False,
+        show_footer=True,
+        footer_style="not bold",
+        title_style="bold",
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("", footer="mean", style="bold", no_wrap=True)
+    for context in contexts:
+        table.add_column(
+            context,
+            footer=_text(mean_of_context[context], signed),
+            justify="right",
+            no_wrap=True,
+            min_width=5,
+        )
+    table.add_column(
+        "mean",
+        footer=_text(matrix.average("gxlt", metric), signed),
+        justify="right",
+        no_wrap=True,
+        min_width=5,
+    )
     for question in matrix.question_languages:
-        cells = []
-        for context in contexts:
-            cell = matrix.cells.get((question, context))
-            text = _shown(getattr(cell, metric), signed) if cell else "–"
-            cells.append(f"[bold]{text}[/bold]" if question == context else text)
-        table.add_row(question, *cells, _shown(by_question[question], signed), end_section=False)
-    by_context = matrix.by_language("context", metric)
-    total = matrix.average("gxlt", metric) or 0.0
-    table.add_row("mean", *(_shown(by_context[c], signed) for c in contexts), _shown(total, signed))
+        table.add_row(
+            question,
+            *(
+                _text(_value(matrix, question, context, metric), signed, bold=question == context)
+                for context in contexts
+            ),
+            _text(mean_of_question[question], signed),
+        )
     return table
 
 
 def render_averages(matrix: ScoreMatrix, signed: bool = False) -> Table:
-    """Each average under its name, F1 and EM."""
+    """Every average under its name, F1 and EM in percent, for the terminal."""
+    from rich import box
     from rich.table import Table
 
-    table = Table(box=None)
-    for heading, justify in (("average", "left"), ("F1", "right"), ("EM", "right")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for name in AVERAGES:
-        f1, em = matrix.average(name, "f1"), matrix.average(name, "em")
-        if f1 is not None and em is not None:
-            table.add_row(AVERAGE_NAMES[name], _shown(f1, signed), _shown(em, signed))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table.add_column("average (%)")
+    for metric in METRICS:
+        table.add_column(_name(metric), justify="right", min_width=5)
+    for name, readable in AVERAGES.items():
+        table.add_row(readable, *(_text(matrix.average(name, metric), signed) for metric in METRICS))
     return table
 
 
-def _shown(value: float, signed: bool) -> str:
-    if not signed:
-        return f"{100 * value:.1f}"
-    colour = "green" if value > 0 else "red" if value < 0 else "dim"
-    return f"[{colour}]{100 * value:+.1f}[/{colour}]"
+def to_markdown(matrix: ScoreMatrix, metric: Metric = "f1", signed: bool = False) -> str:
+    """The same table as `render_matrix` in Markdown, the diagonal bold; ends with a line break."""
+    contexts = matrix.context_languages
+    by_context = matrix.by_language("context", metric)
+    by_question = matrix.by_language("question", metric)
+    lines = [
+        [f"{_name(metric)} (%), {AXES}", *contexts, "mean"],
+        ["---", *("--:" for _ in contexts), "--:"],
+    ]
+    for question in matrix.question_languages:
+        cells = [_shown(_value(matrix, question, context, metric), signed) for context in contexts]
+        marked = [f"**{cell}**" if question == context else cell for context, cell in zip(contexts, cells, strict=True)]
+        lines.append([question, *marked, _shown(by_question[question], signed)])
+    means = [by_context[context] for context in contexts]
+    lines.append(["mean", *(_shown(value, signed) for value in [*means, matrix.average("gxlt", metric)])])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _value(matrix: ScoreMatrix, question: str, context: str, metric: Metric) -> float | None:
+    cell = matrix.cells.get((question, context))
+    return None if cell is None else cell.value(metric)
+
+
+def _name(metric: Metric) -> str:
+    return metric.upper()
+
+
+def _shown(value: float | None, signed: bool) -> str:
+    """Percent with one decimal; what rounds to nothing has no sign."""
+    if value is None:
+        return NOTHING
+    rounded = round(100 * value, 1) or 0.0
+    return f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}"
+
+
+def _text(value: float | None, signed: bool, bold: bool = False) -> Text:
+    from rich.style import Style
+    from rich.text import Text
+
+    shown = _shown(value, signed)
+    colour = {"+": "green", "-": "red"}.get(shown[0]) if signed else None
+    return Text(shown, style=Style(color=colour, bold=bold))
 
 
 def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    """Rounded far below what matters, so that writing, reading and writing again changes nothing."""
+    return None if value is None else round(100 * value, 10)

@@ -1,4 +1,8 @@
-"""Answer normalisation by MLQA's and by SQuAD's published rules, re-implemented from the rules."""
+"""Answer normalisation by MLQA's and by SQuAD's published rules, re-implemented from the rules.
+
+Sources: MLQA's evaluation (Lewis et al. 2020), which follows the language of the context, and
+SQuAD v1.1's (Rajpurkar et al. 2016), which treats every language as English.
+"""
 
 from __future__ import annotations
 
@@ -13,92 +17,89 @@ from typing import Literal
 from polyspan.errors import PolyspanError
 
 Rules = Literal["mlqa", "squad"]
-_HAN = re.compile("[\u4e00-\u9fa5]")
 
 
 class ScoringError(PolyspanError):
-    """A language or rule that answers cannot be scored by."""
+    """A language, rules or scores that cannot be worked with."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LanguageRules:
-    """How MLQA treats one language.
+    """How one language is treated, after lower-casing and the loss of punctuation.
 
     Attributes:
-        articles: what is replaced by a space, None for nothing.
-        by_character: Han characters and punctuation are tokens of their own.
+        articles: what is replaced by a space; None for nothing.
+        by_character: Han characters are tokens of their own; the rest is split on white space.
     """
 
-    articles: re.Pattern[str] | None
+    articles: re.Pattern[str] | None = None
     by_character: bool = False
 
 
-def _words(*articles: str) -> re.Pattern[str]:
-    return re.compile(rf"\b({'|'.join(articles)})\b")
+def _words(articles: str) -> re.Pattern[str]:
+    return re.compile(rf"\b({articles.replace(' ', '|')})\b")
 
 
 MLQA_LANGUAGES = {
-    "en": LanguageRules(_words("a", "an", "the")),
-    "es": LanguageRules(_words("un", "una", "unos", "unas", "el", "la", "los", "las")),
-    "hi": LanguageRules(None),
-    "vi": LanguageRules(_words("của", "là", "cái", "chiếc", "những")),
-    "de": LanguageRules(
-        _words("ein", "eine", "einen", "einem", "eines", "einer", "der", "die", "das", "den", "dem", "des")
-    ),
+    "en": LanguageRules(_words("a an the")),
+    "es": LanguageRules(_words("un una unos unas el la los las")),
+    "hi": LanguageRules(),
+    "vi": LanguageRules(_words("của là cái chiếc những")),
+    "de": LanguageRules(_words("ein eine einen einem eines einer der die das den dem des")),
+    # Not at the start of words alone: the published pattern takes it out of their middle too.
     "ar": LanguageRules(re.compile("ال")),
-    "zh": LanguageRules(None, by_character=True),
+    "zh": LanguageRules(by_character=True),
 }
+"""MLQA's rules by the language of the context."""
+
+_OTHER_LANGUAGE = LanguageRules()
+_SQUAD_LANGUAGE = MLQA_LANGUAGES["en"]
+_SQUAD_PUNCTUATION = dict.fromkeys(map(ord, string.punctuation))
+_HAN = re.compile("[\u4e00-\u9fa5]")
 
 
 @cache
 def _mlqa_punctuation() -> dict[int, None]:
-    """Every character of a Unicode category P* and every ASCII punctuation mark, to be deleted."""
-    return {
-        point: None
-        for point in range(sys.maxunicode + 1)
-        if unicodedata.category(chr(point)).startswith("P") or chr(point) in string.punctuation
-    }
+    """Every character of a Unicode category P* and ASCII's, which has symbols (S*) as well."""
+    every = range(sys.maxunicode + 1)
+    unicode = dict.fromkeys(point for point in every if unicodedata.category(chr(point))[0] == "P")
+    return unicode | _SQUAD_PUNCTUATION
 
 
-_SQUAD_PUNCTUATION = {ord(mark): None for mark in string.punctuation}
+def normalised_tokens(text: str, language: str, rules: Rules = "mlqa", strict: bool = True) -> list[str]:
+    """Lower-case, delete punctuation, replace articles by a space, split: the tokens that F1 counts.
 
-
-def mlqa_rules(language: str) -> LanguageRules:
-    """MLQA's rules for a language.
-
-    Raises:
-        ScoringError: MLQA has none for it.
-    """
-    try:
-        return MLQA_LANGUAGES[language]
-    except KeyError:
-        raise ScoringError(
-            f"MLQA has no scoring rules for language {language!r}, only for {', '.join(MLQA_LANGUAGES)};"
-            " use rules='squad'"
-        ) from None
-
-
-def normalised_tokens(text: str, language: str, rules: Rules = "mlqa") -> list[str]:
-    """Lower-case, delete punctuation, blank out articles, then split: the tokens F1 counts.
+    The published normal form is these tokens with one space between them. No token holds white
+    space, so two normal forms are equal exactly where the tokens are.
 
     Args:
         text: an answer.
-        language: of the context the answer was cut from; SQuAD's rules use English for all.
-        rules: whose.
+        language: of the context it was cut from; SQuAD's rules do not look at it.
+        rules: "mlqa" or "squad".
+        strict: refuse a language that MLQA has no rules for. Otherwise such a language has no
+            articles and is split on white space.
 
     Raises:
-        ScoringError: unknown rules, or a language that MLQA has no rules for.
+        ScoringError: unknown rules or, when strict, an unknown language.
     """
     if rules == "squad":
-        plain = text.lower().translate(_SQUAD_PUNCTUATION)
-        articles = MLQA_LANGUAGES["en"].articles
-        return (articles.sub(" ", plain) if articles else plain).split()
-    if rules != "mlqa":
-        raise ScoringError(f"unknown rules {rules!r}; use 'mlqa' or 'squad'")
-    own = mlqa_rules(language)
-    plain = text.lower().translate(_mlqa_punctuation())
-    if own.articles is not None:
-        plain = own.articles.sub(" ", plain)
-    if own.by_character:
+        of_language, punctuation = _SQUAD_LANGUAGE, _SQUAD_PUNCTUATION
+    elif rules == "mlqa":
+        of_language, punctuation = _mlqa_language(language, strict), _mlqa_punctuation()
+    else:
+        raise ScoringError(f"unknown scoring rules {rules!r}; use 'mlqa' or 'squad'")
+    plain = text.lower().translate(punctuation)
+    if of_language.articles is not None:
+        plain = of_language.articles.sub(" ", plain)
+    if of_language.by_character:
         plain = _HAN.sub(r" \g<0> ", plain)
     return plain.split()
+
+
+def _mlqa_language(language: str, strict: bool) -> LanguageRules:
+    if strict and language not in MLQA_LANGUAGES:
+        raise ScoringError(
+            f"MLQA has no scoring rules for language {language!r}, only for"
+            f" {', '.join(MLQA_LANGUAGES)}; use rules='squad' or strict=False"
+        )
+    return MLQA_LANGUAGES.get(language, _OTHER_LANGUAGE)

@@ -11,43 +11,53 @@ from polyspan.evaluation.normalise import Rules, normalised_tokens
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Both in [0, 1]."""
+    """Token F1 and exact match, both in [0, 1]."""
 
     f1: float
     em: float
 
 
-def score_answer(prediction: str | None, golds: Sequence[str], language: str, rules: Rules = "mlqa") -> Score:
-    """Score an answer against its gold answers, the best of them counting.
+def score_answer(
+    prediction: str | None,
+    golds: Sequence[str],
+    language: str,
+    rules: Rules = "mlqa",
+    strict: bool = True,
+) -> Score:
+    """Score an answer against its gold answers; the best of them counts, for F1 and EM apart.
 
-    EM is 1 where the normalised strings are equal; F1 is the overlap of the multisets of
-    normalised tokens. Where both normalise to nothing EM is 1 and F1 is 0, as published.
+    EM is 1 where the normal forms are equal. F1 is the harmonic mean of precision and recall over
+    the multisets of normalised tokens. Where both sides normalise to nothing EM is 1 and F1 is 0,
+    as in the published scripts.
 
     Args:
-        prediction: the answer; None where there is none, which scores 0.
-        golds: gold answers. Without any the context holds no answer, and no prediction is right.
-        language: of the context.
+        prediction: the answer. None means that there is none, which scores 0.
+        golds: gold answers. An empty sequence means that the context holds no answer: both scores
+            are 1 if the prediction is None or the empty string, and 0 otherwise.
+        language: of the context, for MLQA's rules.
         rules: "mlqa" (Lewis et al. 2020) or "squad" (Rajpurkar et al. 2016, v1.1).
+        strict: refuse a language that MLQA has no rules for; otherwise split it on white space.
 
     Raises:
-        ScoringError: unknown rules, or a language that MLQA has no rules for.
+        ScoringError: unknown rules or, when strict, an unknown language.
+        TypeError: ``golds`` is a single string, whose characters would be taken for answers.
     """
+    if isinstance(golds, str):
+        raise TypeError("golds is a sequence of answers, not one string")
+    # Before the short cuts, so that wrong rules or languages never pass unseen.
+    given = normalised_tokens(prediction or "", language, rules, strict)
     if not golds:
         right = float(not prediction)
         return Score(right, right)
     if prediction is None:
-        normalised_tokens("", language, rules)  # an unknown language is an error all the same
         return Score(0.0, 0.0)
-    given = normalised_tokens(prediction, language, rules)
-    scores = [_against(given, normalised_tokens(gold, language, rules)) for gold in golds]
-    return Score(max(score.f1 for score in scores), max(score.em for score in scores))
+    wanted = [normalised_tokens(gold, language, rules, strict) for gold in golds]
+    return Score(
+        f1=max(_token_f1(given, gold) for gold in wanted),
+        em=float(given in wanted),
+    )
 
 
-def _against(given: list[str], gold: list[str]) -> Score:
-    common = sum((Counter(given) & Counter(gold)).values())
-    f1 = 2 * common / (len(given) + len(gold)) if common else 0.0
-    return Score(f1, float(_joined(given) == _joined(gold)))
-
-
-def _joined(tokens: list[str]) -> str:
-    return " ".join(tokens)
+def _token_f1(given: list[str], gold: list[str]) -> float:
+    common = (Counter(given) & Counter(gold)).total()
+    return 2 * common / (len(given) + len(gold)) if common else 0.0

@@ -34,9 +34,7 @@ class Prepared:
 def prepare(data: Data, seed: int) -> Prepared:
     """Read, filter and sample; the same seed gives the same pairs anywhere."""
     problems: list[Problem] = []
-    corpus = load_corpus(
-        data.path, kind=data.kind, languages=data.languages, on_bad=data.on_bad, problems=problems
-    )
+    corpus = load_corpus(data.path, kind=data.kind, languages=data.languages, on_bad=data.on_bad, problems=problems)
     dropped: Counter[str] = Counter()
     kept = list(corpus.seeds.values())
     if data.certain_answers:

@@ -202,9 +202,7 @@ def _first_problem(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         section: Any = Recipe
         for part in first["loc"][:-1]:
-            section = {"data": Data, "objective": Objective, "training": Training, "evaluation": Evaluation}[
-                str(part)
-            ]
+            section = {"data": Data, "objective": Objective, "training": Training, "evaluation": Evaluation}[str(part)]
         return f"unknown key {where!r}; known here: {', '.join(section.model_fields)}"
     if first["type"] == "missing":
         return f"the key {where!r} is missing"

