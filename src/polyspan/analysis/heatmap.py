@@ -21,7 +21,7 @@ INK = "#222222"
 MUTED = "#767676"
 _GAP = 0.25  # between the matrix and its means, in cells
 _SMALLEST_RANGE = 1.0  # points: noise below it is not blown up to full colour
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,

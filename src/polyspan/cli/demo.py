@@ -18,14 +18,14 @@ def demo(
     """Watch a reader learn to answer across languages, in a few minutes."""
     from rich.console import Console
 
-    from polyspan.analysis.curves import draw_coefficient
+    from polyspan.analysis.curves import draw_coefficients
     from polyspan.analysis.heatmap import draw_matrix
     from polyspan.answering import Answerer
     from polyspan.cli.recipe import shipped_recipes
     from polyspan.corpus import Pair, load_corpus
-    from polyspan.evaluation.matrix import render_averages, render_matrix
+    from polyspan.evaluation.matrix import difference, render_averages, render_matrix
     from polyspan.experiments.recipe import Evaluation, load_recipe
-    from polyspan.experiments.run import evaluate_model, run_recipe
+    from polyspan.experiments.run import evaluate_model, read_metrics, run_recipe
     from polyspan.models import load_model
 
     began = time.monotonic()
@@ -45,16 +45,16 @@ def demo(
     after_model = load_model(str(result.model))
     after = evaluate_model(after_model.model, after_model.tokenizer, test, None, console)
     console.print(render_matrix(after))
-    gain = after.minus(before)
+    gain = difference(after, before)
     console.print(render_matrix(gain, title="gain in F1", signed=True))
     console.print(render_averages(gain, signed=True))
     questions = sum(cell.questions for cell in after.cells.values())
     console.print(f"{questions} answers a matrix: enough to see, too few to conclude from.")
     figures = run_dir / "figures"
-    draw_matrix(before, figures / "before.svg", "F1 before: English reader")
-    draw_matrix(after, figures / "after.svg", "F1 after fine-tuning")
-    draw_matrix(gain, figures / "gain.svg", "gain in F1", signed=True)
-    draw_coefficient(run_dir / "metrics.jsonl", figures / "coefficient.svg", "mAP@k coefficient")
+    draw_matrix(before, figures / "before.svg", "f1", "Before: a reader trained on English")
+    draw_matrix(after, figures / "after.svg", "f1", "After fine-tuning across languages")
+    draw_matrix(gain, figures / "gain.svg", "f1", "What fine-tuning changed", signed=True)
+    draw_coefficients(read_metrics(run_dir), figures / "coefficient.svg", "mAP@k coefficient of the distillation")
     console.print(f"figures: {figures}")
 
     console.rule("4. A question in Hindi, a text in German")

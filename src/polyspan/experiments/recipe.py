@@ -135,8 +135,8 @@ class Recipe(Section):
     model: str = "polyspan-qa-en"
     """Shipped name, folder or hub id to start from."""
     data: Data
-    objective: Objective = Objective()
-    training: Training = Training()
+    objective: Objective = Field(default_factory=lambda: Objective.model_validate({}))
+    training: Training = Field(default_factory=lambda: Training.model_validate({}))
     evaluation: Evaluation | None = None
 
     @model_validator(mode="after")

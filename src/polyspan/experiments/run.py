@@ -174,14 +174,14 @@ def freeze(model: nn.Module, embeddings: bool, layers: int) -> None:
     Raises:
         RunError: the model does not have so many layers.
     """
-    body = model.base_model
+    body: Any = model.base_model
     if embeddings:
-        body.get_submodule("embeddings").requires_grad_(False)  # type: ignore[operator, union-attr]
+        body.get_submodule("embeddings").requires_grad_(False)
     if layers:
-        stack = getattr(getattr(body, "encoder", body), "layer", None) or body.layers  # type: ignore[union-attr]
-        if layers > len(stack):  # type: ignore[arg-type]
-            raise RunError(f"training.frozen_layers: {layers}, but the model has {len(stack)} layers")  # type: ignore[arg-type]
-        for layer in list(stack)[:layers]:  # type: ignore[arg-type, call-overload]
+        stack = list(getattr(getattr(body, "encoder", body), "layer", None) or body.layers)
+        if layers > len(stack):
+            raise RunError(f"training.frozen_layers: {layers}, but the model has {len(stack)} layers")
+        for layer in stack[:layers]:
             layer.requires_grad_(False)
 
 
@@ -234,6 +234,23 @@ def training_attention(dropout: float) -> str | None:
     from polyspan.models.attention import register
 
     return register() if not torch.cuda.is_available() and dropout == 0 else None
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """What a run recorded, one mapping a step.
+
+    Raises:
+        RunError: the folder holds no such record, or a line of it is broken.
+    """
+    from polyspan.training.progress import METRICS_FILE
+
+    path = run_dir / METRICS_FILE
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise RunError(f"{path}: not one JSON object a line ({error})") from error
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

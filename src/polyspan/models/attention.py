@@ -75,7 +75,7 @@ def matmul_attention(
         else:
             bias = row.to(query.dtype).clamp_min(EXCLUDED)
     scaled = query * (scaling if scaling is not None else query.shape[-1] ** -0.5)
-    mixed = _MatmulAttention.apply(scaled, key, value, bias)
+    mixed = _MatmulAttention.apply(scaled, key, value, bias)  # type: ignore[no-untyped-call]
     return mixed.transpose(1, 2).contiguous(), None
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 METRICS_FILE = "metrics.jsonl"
 
 
-class MetricsLog(TrainerCallback):  # type: ignore[misc]
+class MetricsLog(TrainerCallback):
     """One JSON line a step: losses, coefficient, learning rate, teacher generation.
 
     No times are written, so that the same run gives the same bytes. A run that goes on from a
@@ -53,7 +53,7 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
             file.write(json.dumps(row) + "\n")
 
 
-class ProgressBar(TrainerCallback):  # type: ignore[misc]
+class ProgressBar(TrainerCallback):
     """A bar with steps, loss and time left; a line now and then where there is no terminal."""
 
     def __init__(self, trainer: SpanTrainer, console: Console) -> None:

@@ -67,7 +67,7 @@ class Teacher:
             own[name].copy_(value)
 
 
-class TeacherGenerations(TrainerCallback, ExportableState):  # type: ignore[misc]
+class TeacherGenerations(TrainerCallback, ExportableState):
     """Renew the teacher: at every later epoch, every n steps, after every step (EMA), or never.
 
     Generation 0 is the phase-1 model, which is also the first student (Carrino et al. 2023,

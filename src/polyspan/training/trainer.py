@@ -16,7 +16,7 @@ from polyspan.training.batches import train_loader
 from polyspan.training.teacher import TEACHER_FILE, Teacher, TeacherGenerations, TeacherUpdate
 
 
-class SpanTrainer(Trainer):  # type: ignore[misc]
+class SpanTrainer(Trainer):
     """Trains a span reader with cross-entropy and, if asked, self-distillation.
 
     The cross-entropy ranges over the context and the first special token. The distillation and the
