@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+MANIFEST = "manifest.json"
 
 
 @contextmanager
@@ -32,6 +35,22 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text whole or not at all."""
     with write_aside(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_manifest(folder: Path) -> None:
+    """Note the sizes of a folder's files in it; written last, it says that the folder is whole."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    write_text(folder / MANIFEST, json.dumps(sizes) + "\n")
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder has a manifest and every file of it in its size."""
+    try:
+        sizes = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return bool(sizes) and all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
 
 
 def _flush(file: Path) -> None:

@@ -102,7 +102,7 @@ def _frame(axes: Axes, steps: Numbers, epochs: Numbers, title: str, label: str) 
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    ends = np.arange(np.floor(epochs[0]) + 1, np.floor(epochs[-1]) + 1)
+    ends = np.arange(max(1, np.ceil(epochs[0])), np.floor(epochs[-1]) + 1)
     positions = np.interp(ends, epochs, steps)
     for position in positions:
         axes.axvline(position, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)

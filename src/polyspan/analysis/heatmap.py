@@ -125,7 +125,7 @@ def draw_matrix(matrix: ScoreMatrix, path: Path, metric: Metric, title: str, sig
         for column, mean in enumerate(matrix.by_language("context", metric).values()):
             pencil.cell(column, bottom, mean)
         pencil.cell(right, bottom, overall, bold=True)
-        for language in set(questions) & set(contexts):
+        for language in sorted(set(questions) & set(contexts)):
             pencil.outline(contexts.index(language), questions.index(language))
 
         axes.set(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from polyspan.evaluation.normalise import ScoringError
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -115,14 +116,23 @@ class ScoreMatrix:
         return {language: fmean(values) for language, values in sorted(groups.items())}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything in percent, ready for JSON; an average without a pair is None."""
+        """Everything in percent, ready for JSON; an average without a pair is None.
+
+        Averages are taken of the cells as they are written, so that what `from_dict` reads gives the
+        same again.
+        """
+        written = self._as_written()
         languages: dict[Side, list[str]] = {
             "context": self.context_languages,
             "question": self.question_languages,
         }
         return {
             "averages": {
-                name: {metric: _percent(self.average(name, metric)) for metric in METRICS} for name in AVERAGES
+                name: {
+                    metric: None if (mean := written.average(name, metric)) is None else _percent(mean)
+                    for metric in METRICS
+                }
+                for name in AVERAGES
             },
             "pairs": [
                 {
@@ -135,7 +145,7 @@ class ScoreMatrix:
             ],
             **{
                 f"by_{side}_language": {
-                    language: {metric: _percent(self.by_language(side, metric)[language]) for metric in METRICS}
+                    language: {metric: _percent(written.by_language(side, metric)[language]) for metric in METRICS}
                     for language in found
                 }
                 for side, found in languages.items()
@@ -158,12 +168,20 @@ class ScoreMatrix:
             }
             if not all(c.questions > 0 and isfinite(c.f1) and isfinite(c.em) for c in cells.values()):
                 raise ValueError("a pair without questions or with a score that is no number")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise ScoringError(
                 "scores: expected 'pairs', each with question_language, context_language, questions,"
                 f" f1 and em in percent ({type(error).__name__}: {error})"
             ) from error
         return ScoreMatrix(dict(sorted(cells.items())))
+
+    def _as_written(self) -> ScoreMatrix:
+        return ScoreMatrix(
+            {
+                key: Cell(cell.questions, _percent(cell.f1) / 100, _percent(cell.em) / 100)
+                for key, cell in self.cells.items()
+            }
+        )
 
 
 def difference(after: ScoreMatrix, before: ScoreMatrix) -> ScoreMatrix:
@@ -181,7 +199,7 @@ def difference(after: ScoreMatrix, before: ScoreMatrix) -> ScoreMatrix:
     )
 
 
-def render_matrix(matrix: ScoreMatrix, metric: Metric = "f1", title: str | None = None, signed: bool = False) -> Table:
+def render_matrix(matrix: ScoreMatrix, metric: Metric = "f1", title: str | None = None, signed: bool = False) -> Group:
     """A table for the terminal, in percent, 80 columns wide at most for nine languages.
 
     Question languages go down, context languages across, means stand at the edges, the diagonal is
@@ -194,23 +212,20 @@ def render_matrix(matrix: ScoreMatrix, metric: Metric = "f1", title: str | None 
         signed: show a sign and colour, for a difference.
     """
     from rich import box
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     contexts = matrix.context_languages
     mean_of_context = matrix.by_language("context", metric)
     mean_of_question = matrix.by_language("question", metric)
 
     table = Table(
-        title=title or f"{_name(metric)}{', difference' if signed else ''} (%)",
-        caption=AXES,
         box=box.SIMPLE,
         padding=0,
         show_edge=False,
         show_footer=True,
         footer_style="not bold",
-        title_style="bold",
-        title_justify="left",
-        caption_justify="left",
     )
     table.add_column("", footer="mean", style="bold", no_wrap=True)
     for context in contexts:
@@ -237,7 +252,9 @@ def render_matrix(matrix: ScoreMatrix, metric: Metric = "f1", title: str | None 
             ),
             _text(mean_of_question[question], signed),
         )
-    return table
+    # Lines of their own: rich breaks a table's title and caption to the width of its columns.
+    shown = title or f"{_name(metric)}{', difference' if signed else ''} (%)"
+    return Group(Text(shown, style="bold"), table, Text(AXES, style="dim italic"))
 
 
 def render_averages(matrix: ScoreMatrix, signed: bool = False) -> Table:
@@ -298,6 +315,6 @@ def _text(value: float | None, signed: bool, bold: bool = False) -> Text:
     return Text(shown, style=Style(color=colour, bold=bold))
 
 
-def _percent(value: float | None) -> float | None:
+def _percent(value: float) -> float:
     """Rounded far below what matters, so that writing, reading and writing again changes nothing."""
-    return None if value is None else round(100 * value, 10)
+    return round(100 * value, 10)

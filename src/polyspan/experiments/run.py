@@ -56,6 +56,7 @@ def run_recipe(recipe: Recipe, console: Console) -> RunResult:
         RunError: the run folder belongs to another recipe.
     """
     from polyspan.models import load_model, save_model
+    from polyspan.training.checkpoints import newest_checkpoint
 
     folder = recipe.run_dir
     _claim(folder, recipe)
@@ -251,12 +252,6 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise RunError(f"{path}: not one JSON object a line ({error})") from error
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of the highest step."""
-    found = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
 def describe_environment() -> dict[str, Any]:

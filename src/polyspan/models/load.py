@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyspan.errors import PolyspanError
-from polyspan.files import write_aside
+from polyspan.files import is_whole, write_aside, write_manifest
 from polyspan.models.cache import cache_folder
 from polyspan.models.embedded import find_data_file, read_embedded
 from polyspan.models.packed import pack, unpack
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 EMBEDDED = "embedded"
 SHIPPED = ("polyspan-qa-en", "polyspan-small")
 DEFAULT = "polyspan-small"
-MANIFEST = "manifest.json"
 DROPOUT_FIELDS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
@@ -74,6 +73,7 @@ def load_model(
 
     place = resolve_model(name)
     _refuse_pickle(name, place)
+    _refuse_unreachable(name, place)
     options: dict[str, Any] = {"attn_implementation": attn_implementation} if attn_implementation else {}
     with _quiet():
         try:
@@ -148,7 +148,7 @@ def pack_model(folder: Path, path: Path, about: dict[str, str]) -> None:
 def _embedded_folder() -> Path:
     source = find_data_file()
     folder = cache_folder() / f"embedded-{_digest(source)[:16]}"
-    if not _is_whole(folder):
+    if not is_whole(folder):
         _write_folder(folder, _base_state())
     return folder
 
@@ -159,7 +159,7 @@ def _shipped_folder(name: str) -> Path:
         raise ModelError(f"{name}: {packed.name} is missing from this installation; reinstall polyspan")
     digest = _digest(packed)[:8] + _digest(find_data_file())[:8]
     folder = cache_folder() / f"{name}-{digest}"
-    if not _is_whole(folder):
+    if not is_whole(folder):
         _write_folder(folder, unpack(packed, _base_state()))
     return folder
 
@@ -188,16 +188,7 @@ def _write_folder(folder: Path, state: dict[str, Tensor]) -> None:
             model.save_pretrained(aside)
             tokenizer = build_tokenizer(embedded.vocabulary)
             wrap_tokenizer(tokenizer, config.max_position_embeddings).save_pretrained(aside)
-            sizes = {path.name: path.stat().st_size for path in sorted(aside.iterdir())}
-            (aside / MANIFEST).write_text(json.dumps(sizes), encoding="utf-8")
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        sizes = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return bool(sizes) and all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError):
-        return False
+            write_manifest(aside)
 
 
 def _refuse_pickle(name: str, place: str) -> None:
@@ -214,6 +205,23 @@ def _refuse_pickle(name: str, place: str) -> None:
                 " save the model with safetensors"
             )
         raise ModelError(f"{name}: holds no weights (*.safetensors)")
+
+
+def _refuse_unreachable(name: str, place: str) -> None:
+    """One attempt for a hub id, so that a missing connection is not waited for file by file."""
+    if Path(place).is_dir():
+        return
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        hf_hub_download(place, "config.json")
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"{name}: neither a folder, nor one of {', '.join((*SHIPPED, EMBEDDED))}, nor a hub model"
+            f" that can be reached ({reason})"
+        ) from error
 
 
 def _digest(path: Path) -> str:

@@ -13,6 +13,7 @@ from transformers import Trainer, TrainingArguments
 from polyspan.encoding.windows import Windows
 from polyspan.objectives import Losses, Weights, combined_loss
 from polyspan.training.batches import train_loader
+from polyspan.training.checkpoints import CheckpointManifest
 from polyspan.training.teacher import TEACHER_FILE, Teacher, TeacherGenerations, TeacherUpdate
 
 
@@ -58,6 +59,7 @@ class SpanTrainer(Trainer):
         if weights.alpha_kl:
             self.teacher = Teacher(model)
             self.add_callback(TeacherGenerations(self.teacher, teacher_update, teacher_every, teacher_decay))
+        self.add_callback(CheckpointManifest())
 
     def get_train_dataloader(self) -> DataLoader[int]:
         """Token-budget batches instead of a number of examples."""

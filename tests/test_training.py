@@ -1,0 +1,251 @@
+"""Runs: the same bytes twice, the same bytes after a kill, teachers in their generations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from transformers import AutoModelForQuestionAnswering, TrainerState, TrainingArguments
+
+from polyspan.experiments.prepare import prepare
+from polyspan.experiments.recipe import Data, Recipe
+from polyspan.experiments.run import RunError, freeze, make_trainer, read_metrics, run_recipe
+from polyspan.files import is_whole
+from polyspan.models import load_model
+from polyspan.training.batches import EpochBatches
+from polyspan.training.checkpoints import newest_checkpoint
+from polyspan.training.progress import MetricsLog
+from polyspan.training.teacher import Teacher, TeacherGenerations
+from tiny_models import tiny_bert, tiny_unigram
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_unigram(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A tiny model gains nothing from a second thread and waits for it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def recipe(model: Path, run_dir: Path, **changes: Any) -> Recipe:
+    settings: dict[str, Any] = {
+        "run_dir": run_dir,
+        "seed": 3,
+        "model": str(model),
+        "data": {"path": "commons/train", "target_languages": 2, "seeds": 3},
+        "objective": {"alpha_kl": 1, "coefficient": "first_hit"},
+        "training": {"epochs": 2, "learning_rate": 1e-3, "batch_tokens": 2048, "frozen_layers": 1, "save_steps": 2},
+    }
+    for section, values in changes.items():
+        settings[section] = {**settings[section], **values} if isinstance(values, dict) else values
+    return Recipe.model_validate(settings)
+
+
+def quiet() -> Console:
+    return Console(file=StringIO())
+
+
+def digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "model" / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("build", [tiny_bert, tiny_unigram])
+def test_twice_the_same_recipe_gives_the_same_bytes(build: Callable[[Path], Path], tmp_path: Path) -> None:
+    model = build(tmp_path / "tiny")
+    for name in "ab":
+        run_recipe(recipe(model, tmp_path / name), quiet())
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+    assert (tmp_path / "a/metrics.jsonl").read_bytes() == (tmp_path / "b/metrics.jsonl").read_bytes()
+    run_recipe(recipe(model, tmp_path / "c", seed=4), quiet())
+    assert digest(tmp_path / "c") != digest(tmp_path / "a")
+
+
+def test_hash_seed_changes_nothing(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(recipe(model, tmp_path / "x").model_dump_json(), encoding="utf-8")  # JSON is YAML
+    for seed in "12":
+        command = [sys.executable, "-m", "polyspan", "train", str(file), "--set", f"run_dir={tmp_path / seed}"]
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == str(tmp_path / seed / "model")
+    assert digest(tmp_path / "1") == digest(tmp_path / "2")
+
+
+@pytest.mark.parametrize(("teacher", "stop"), [("epoch", 3), ("epoch", 7), ("steps", 5), ("ema", 5)])
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: str, stop: int
+) -> None:
+    objective = {"teacher": teacher, "teacher_every": 3, "teacher_decay": 0.9}
+    whole = recipe(model, tmp_path / "whole", objective=objective)
+    run_recipe(whole, quiet())
+    steps = read_metrics(tmp_path / "whole")
+    assert len(steps) > stop + 1
+
+    broken = recipe(model, tmp_path / "broken", objective=objective)
+    log = MetricsLog.on_step_end
+
+    def power_cut(self: MetricsLog, args: Any, state: TrainerState, *rest: Any, **kwargs: Any) -> None:
+        log(self, args, state, *rest, **kwargs)
+        if state.global_step == stop:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(MetricsLog, "on_step_end", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(broken, quiet())
+    monkeypatch.undo()
+    assert not (tmp_path / "broken/model").exists()
+    half = tmp_path / "broken/checkpoints/checkpoint-99"
+    half.mkdir()
+    (half / "trainer_state.json").write_text("{", encoding="utf-8")
+    checkpoint = newest_checkpoint(tmp_path / "broken/checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.name == f"checkpoint-{stop - 1}"
+    assert (checkpoint / "teacher.safetensors").is_file()
+
+    said = StringIO()
+    run_recipe(broken, Console(file=said, width=200))
+    assert f"going on from {checkpoint}" in said.getvalue()
+    assert digest(tmp_path / "broken") == digest(tmp_path / "whole")
+    assert read_metrics(tmp_path / "broken") == steps
+
+
+def test_a_checkpoint_with_a_cut_file_is_not_whole(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.rmtree", lambda *args, **kwargs: None)
+    run_recipe(recipe(model, tmp_path), quiet())
+    newest = newest_checkpoint(tmp_path / "checkpoints")
+    assert newest is not None
+    assert is_whole(newest)
+    weights = newest / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    older = newest_checkpoint(tmp_path / "checkpoints")
+    assert older is not None
+    assert older != newest
+
+
+def test_a_finished_run_is_not_trained_again_and_another_recipe_is_refused(model: Path, tmp_path: Path) -> None:
+    run_recipe(recipe(model, tmp_path), quiet())
+    before = (tmp_path / "model/model.safetensors").stat().st_mtime_ns
+    run_recipe(recipe(model, tmp_path), quiet())
+    assert (tmp_path / "model/model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(RunError, match="another recipe"):
+        run_recipe(recipe(model, tmp_path, seed=9), quiet())
+
+
+def test_divergence_is_zero_in_the_first_step_and_the_log_is_whole(model: Path, tmp_path: Path) -> None:
+    run_recipe(recipe(model, tmp_path), quiet())
+    first, *rest = read_metrics(tmp_path)
+    assert first["kl"] == pytest.approx(0, abs=1e-5)
+    assert max(row["kl"] for row in rest) > 1e-6
+    assert [row["step"] for row in (first, *rest)] == list(range(1, len(rest) + 2))
+    assert all(0 <= row["coefficient"] <= 1 for row in rest)
+    data = json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))
+    assert data["seeds"] == 3
+    assert data["pairs"] == 3 * 3 * 3
+
+
+def test_frozen_parts_stay_and_the_rest_moves(model: Path, tmp_path: Path) -> None:
+    run_recipe(recipe(model, tmp_path), quiet())
+    before, after = (load_model(str(place)).model.state_dict() for place in (model, tmp_path / "model"))
+    for name, value in before.items():
+        frozen = "embeddings" in name or "layer.0." in name
+        # The key bias shifts all scores of a query alike, so its gradient is rounding only.
+        if "key.bias" not in name:
+            assert torch.equal(value, after[name]) == frozen, name
+    with pytest.raises(RunError, match="has 2 layers"):
+        freeze(load_model(str(model)).model, True, 3)
+
+
+def test_accumulated_batches_step_less_often(model: Path, tmp_path: Path) -> None:
+    run_recipe(recipe(model, tmp_path / "one"), quiet())
+    run_recipe(recipe(model, tmp_path / "two", training={"accumulate": 2}), quiet())
+    one, two = (len(read_metrics(tmp_path / name)) for name in ("one", "two"))
+    assert two == 2 * -(-one // 2 // 2)
+
+
+def tiny_student(model: Path) -> torch.nn.Module:
+    student = AutoModelForQuestionAnswering.from_pretrained(model)
+    student.bert.embeddings.requires_grad_(False)
+    return student  # type: ignore[no-any-return]
+
+
+def test_teacher_shares_what_is_frozen_and_copies_the_rest(model: Path, tmp_path: Path) -> None:
+    student = tiny_student(model)
+    teacher = Teacher(student)
+    assert teacher.model.bert.embeddings.word_embeddings.weight is student.bert.embeddings.word_embeddings.weight  # type: ignore[union-attr]
+    head = student.qa_outputs.weight
+    before = head.detach().clone()
+    with torch.no_grad():
+        head.add_(1)
+    assert torch.equal(teacher.model.qa_outputs.weight, before)  # type: ignore[union-attr]
+    teacher.follow(student, 0.75)
+    assert torch.allclose(teacher.model.qa_outputs.weight, before + 0.25)  # type: ignore[union-attr]
+    teacher.save(tmp_path / "t.safetensors", student)
+    teacher.copy_from(student)
+    assert torch.equal(teacher.model.qa_outputs.weight, head)  # type: ignore[union-attr]
+    teacher.load(tmp_path / "t.safetensors")
+    assert torch.allclose(teacher.model.qa_outputs.weight, before + 0.25)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("update", "expected"), [("epoch", 2), ("steps", 3), ("never", 0)])
+def test_generations(model: Path, tmp_path: Path, update: Any, expected: int) -> None:
+    student = tiny_student(model)
+    generations = TeacherGenerations(Teacher(student), update, every=3)
+    arguments, state = TrainingArguments(output_dir=str(tmp_path)), TrainerState()
+    for epoch in range(3):
+        state.epoch = float(epoch)
+        generations.on_epoch_begin(arguments, state, None, model=student)  # type: ignore[arg-type]
+        for _ in range(3):
+            state.global_step += 1
+            generations.on_step_end(arguments, state, None, model=student)  # type: ignore[arg-type]
+    assert generations.generation == expected
+
+
+def test_epochs_visit_every_window_once_in_another_order(model: Path, tmp_path: Path) -> None:
+    loaded = load_model(str(model))
+    made = recipe(model, tmp_path)
+    trainer = make_trainer(made, loaded.model, loaded.tokenizer, prepare(made.data, made.seed), quiet())
+    batches = EpochBatches(trainer.windows, 1024, seed=5)
+    lengths = trainer.windows.lengths()
+    orders = []
+    for epoch in range(2):
+        batches.set_epoch(epoch)
+        visited = list(batches)
+        orders.append(visited)
+        assert len(visited) == len(batches)
+        assert sorted(i for batch in visited for i in batch) == list(range(len(lengths)))
+        assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= 1024 for batch in visited)
+    assert orders[0] != orders[1]
+
+
+def test_prepare_is_deterministic_and_counts_what_it_leaves_out() -> None:
+    whole = prepare(Data(path="commons/train"), 1).corpus
+    data = Data(path="commons/train", seeds=5, questions_per_passage=2)
+    one, two, other = prepare(data, 1), prepare(data, 1), prepare(data, 2)
+    assert one.pairs == two.pairs
+    assert one.pairs != other.pairs
+    assert len(one.corpus) == 5
+    assert one.dropped["more questions of a passage"] + one.dropped["beyond the number of seeds"] == len(whole) - 5
+    certain = prepare(Data(path="commons/train", certain_answers=True, languages=["en"]), 1)
+    for seed in certain.corpus.seeds.values():
+        (answer,) = seed.answers["en"]
+        assert certain.corpus.passages[seed.passages["en"]].text.count(answer.text) == 1
+    assert len(certain.corpus) + certain.dropped["answer stands elsewhere too"] == len(whole)
