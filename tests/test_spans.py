@@ -1,0 +1,150 @@
+"""Decoding: against a plain search over every span, and exact substrings in any script."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from polyspan.corpus import Answer, Pair, ParallelCorpus, Passage, Seed
+from polyspan.encoding import make_windows, tokenise_corpus
+from polyspan.encoding.predict import predict
+from polyspan.encoding.spans import best_token_spans
+from polyspan.models import load_model
+from tiny_models import TEXTS, tiny_bert, tiny_unigram
+
+TRICKY = [
+    "  The river — 120 km 😀👩‍👩‍👧 long — is called e\u0301clair.  ",
+    "يبلغ طول النّهرِ ١٢٠ كيلومترًا، واسمُه «النّور».",
+    "แม่น้ำสายนี้ยาว ๑๒๐ กิโลเมตรและไหลผ่านเมืองเก่า",
+    "यह नदी १२० किलोमीटर लंबी है और पुराने शहर से होकर बहती है।",
+    "这条河长120公里，流经旧城。\u3000它叫“光”。",
+    "a\u200bb\u00a0c\ufeffd \U0001d518\U0001d52b\U0001d526 ﬁn ㎞ ½",
+]
+
+
+@pytest.fixture(scope="module", params=[tiny_bert, tiny_unigram], ids=["wordpiece", "unigram"])
+def reader(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    loaded = load_model(str(request.param(tmp_path_factory.mktemp("model") / "tiny")))
+    with torch.no_grad():  # a random head hardly prefers anything; make it decided
+        loaded.model.qa_outputs.weight.mul_(100)  # type: ignore[union-attr, operator]
+    return loaded.model, loaded.tokenizer
+
+
+def one(question: str, context: str) -> tuple[ParallelCorpus, Pair]:
+    seed = Seed("q", {"en": question}, {"de": "p"}, {"de": (Answer("x", 0),)})
+    return ParallelCorpus("made", {"q": seed}, {"p": Passage("p", "de", "", context)}), Pair("q", "en", "de")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 24).flatmap(
+        lambda n: st.tuples(
+            st.lists(st.floats(-9, 9, width=32), min_size=n, max_size=n),
+            st.lists(st.floats(-9, 9, width=32), min_size=n, max_size=n),
+            st.lists(st.booleans(), min_size=n, max_size=n),
+        )
+    ),
+    st.integers(1, 8),
+    st.integers(1, 6),
+)
+def test_best_spans_are_those_of_a_plain_search(
+    logits: tuple[list[float], list[float], list[bool]], width: int, top_k: int
+) -> None:
+    starts, ends, mask = logits
+    n = len(starts)
+    every = sorted(
+        (starts[i] + ends[j] for i in range(n) for j in range(i, min(n, i + width)) if mask[i] and mask[j]),
+        reverse=True,
+    )[:top_k]
+    values, begins, finishes = best_token_spans(
+        torch.tensor([starts]), torch.tensor([ends]), torch.tensor([mask]), top_k, width
+    )
+    found = [
+        (v, i, j) for v, i, j in zip(*(t[0].tolist() for t in (values, begins, finishes)), strict=True) if v > -5000
+    ]
+    assert [v for v, _, _ in found] == pytest.approx(every, abs=1e-4)
+    for value, i, j in found:
+        assert mask[i]
+        assert mask[j]
+        assert 0 <= j - i < width
+        assert value == pytest.approx(starts[i] + ends[j], abs=1e-4)
+
+
+@pytest.mark.parametrize("context", [*TEXTS, *TRICKY])
+def test_answers_are_exact_substrings(reader: tuple[PreTrainedModel, PreTrainedTokenizerBase], context: str) -> None:
+    corpus, pair = one("Who paid for the stones?", context)
+    (prediction,) = predict(*reader, corpus, [pair], top_k=8)
+    assert prediction.spans
+    assert len({(s.start, s.end) for s in prediction.spans}) == len(prediction.spans)
+    for span in prediction.spans:
+        assert context[span.start : span.end] == span.text
+        assert span.text == span.text.strip() != ""
+    scores = [span.score for span in prediction.spans]
+    assert scores == sorted(scores, reverse=True)
+    assert sum(scores) + prediction.no_answer <= 1 + 1e-6
+
+
+def test_predictions_are_those_of_one_window_at_a_time(
+    reader: tuple[PreTrainedModel, PreTrainedTokenizerBase],
+) -> None:
+    """Windows, batches and padding change nothing: the best span of a plain loop over the windows."""
+    model, tokenizer = reader
+    context = " ".join(TEXTS * 3)
+    corpus, pair = one("Who paid for the stones?", context)
+    (prediction,) = predict(model, tokenizer, corpus, [pair], max_length=64, overlap=16, max_answer_tokens=5)
+    windows = make_windows(tokenise_corpus(corpus, [pair], tokenizer), [pair], 64, 16)
+    assert len(windows) > 3
+    encoded = tokenizer(
+        "Who paid for the stones?",
+        context,
+        truncation="only_second",
+        max_length=64,
+        stride=16,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+    best, text = -math.inf, ""
+    for at in range(len(encoded["input_ids"])):
+        names = [name for name in tokenizer.model_input_names if name in encoded]
+        with torch.no_grad():
+            out = model(**{name: torch.tensor([encoded[name][at]]) for name in names})
+        owners, offsets = encoded.sequence_ids(at), encoded["offset_mapping"][at]
+        for i, owner in enumerate(owners):
+            for j in range(i, min(len(owners), i + 5)):
+                if owner != 1 or owners[j] != 1:
+                    continue
+                value = float(out.start_logits[0, i] + out.end_logits[0, j])
+                piece = context[offsets[i][0] : offsets[j][1]].strip()
+                if value > best + 1e-4 and piece:
+                    best, text = value, piece
+    assert prediction.spans[0].text == text
+
+
+def test_batch_size_does_not_matter(reader: tuple[PreTrainedModel, PreTrainedTokenizerBase]) -> None:
+    seeds = {
+        f"q{n}": Seed(f"q{n}", {"en": f"When was it opened {'?' * n}"}, {"de": f"p{n}"}, {"de": ()}) for n in range(9)
+    }
+    passages = {f"p{n}": Passage(f"p{n}", "de", "", text) for n, text in enumerate(TEXTS)}
+    corpus = ParallelCorpus("made", seeds, passages)
+    pairs = [Pair(name, "en", "de") for name in seeds]
+    small, large = (predict(*reader, corpus, pairs, batch_tokens=size) for size in (1, 10_000))
+    for one_by_one, together in zip(small, large, strict=True):
+        assert [s.text for s in one_by_one.spans] == [s.text for s in together.spans]
+        assert one_by_one.spans[0].score == pytest.approx(together.spans[0].score, rel=1e-3)
+
+
+def test_a_context_without_tokens_has_no_answer(
+    reader: tuple[PreTrainedModel, PreTrainedTokenizerBase], tmp_path: Path
+) -> None:
+    corpus, pair = one("Who?", "\u200b \n")
+    (prediction,) = predict(*reader, corpus, [pair], top_k=3)
+    assert prediction.spans == []
+    assert prediction.no_answer > 0.9
