@@ -160,7 +160,8 @@ def load_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
         problem = " ".join(str(error).split())
         raise RecipeError(f"{path}: not valid YAML: {problem}") from error
     if not isinstance(tree, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of keys, this is {type(tree).__name__}")
+        found = "the file is empty" if tree is None else f"this is a {type(tree).__name__}"
+        raise RecipeError(f"{path}: a recipe is a mapping of keys; {found}")
     for setting in settings or []:
         _apply(tree, setting)
     try:

@@ -1,0 +1,208 @@
+"""The commands as a user runs them: results on standard output, one clear line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polyspan.cli.main import run
+from polyspan.corpus import load_corpus
+from polyspan.evaluation import score_answer
+from tiny_models import tiny_bert
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bert(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@dataclass(frozen=True)
+class Done:
+    stdout: str
+    stderr: str
+
+
+def polyspan(*arguments: object, code: int = 0) -> Done:
+    """The command in this process, as importing everything anew takes seconds."""
+    out, err = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(REPOSITORY)
+        patch.setenv("COLUMNS", "120")
+        patch.setattr(sys, "argv", ["polyspan", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            run()
+    assert (left.value.code or 0) == code, err.getvalue()
+    return Done(out.getvalue(), err.getvalue())
+
+
+def refused(*arguments: object) -> str:
+    done = polyspan(*arguments, code=1)
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_evaluate_prints_and_writes_what_its_predictions_score(tiny: Path, tmp_path: Path) -> None:
+    done = polyspan(
+        "evaluate", "--model", tiny, "--data", "commons/test", "--languages", "en,hi", "--output", tmp_path, "--json"
+    )
+    printed: dict[str, Any] = json.loads(done.stdout)
+    assert printed == json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    assert set(printed["averages"]) == {"gxlt", "gxlt_off_diagonal", "xlt", "micro"}
+    assert {(p["question_language"], p["context_language"]) for p in printed["pairs"]} == {
+        (q, c) for q in ("en", "hi") for c in ("en", "hi")
+    }
+    corpus = load_corpus("commons/test")
+    rows = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == 4 * len(corpus)
+    scores: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        context = corpus.passages[corpus.seeds[row["id"]].passages[row["context_language"]]].text
+        spans = row["answers"]
+        text = spans[0]["answer"] if spans else ""
+        if spans:
+            assert context[spans[0]["start"] : spans[0]["end"]] == text
+        golds = [answer.text for answer in corpus.seeds[row["id"]].answers[row["context_language"]]]
+        key = row["question_language"], row["context_language"]
+        scores.setdefault(key, []).append(score_answer(text, golds, row["context_language"]).f1)
+    for pair in printed["pairs"]:
+        values = scores[pair["question_language"], pair["context_language"]]
+        assert pair["f1"] == pytest.approx(100 * sum(values) / len(values))
+        assert pair["questions"] == len(values)
+
+
+def test_limit_is_for_each_pair(tiny: Path) -> None:
+    done = polyspan(
+        "evaluate", "--model", tiny, "--data", "commons/test", "--languages", "en,de", "--limit", 2, "--json"
+    )
+    assert [pair["questions"] for pair in json.loads(done.stdout)["pairs"]] == [2, 2, 2, 2]
+
+
+def test_ask_in_json_and_in_words(tmp_path: Path, tiny: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("Der Fluss ist 120 Kilometer lang. 😀 Er entspringt im Norden.", encoding="utf-8")
+    arguments = ("ask", "--question", "Wie lang?", "--context-file", text, "--model", tiny, "--top-k", 3)
+    answers = json.loads(polyspan(*arguments, "--json").stdout)["answers"]
+    assert len(answers) == 3
+    content = text.read_text(encoding="utf-8")
+    for answer in answers:
+        assert content[answer["start"] : answer["end"]] == answer["answer"]
+    shown = polyspan(*arguments).stdout
+    assert answers[0]["answer"] in shown
+
+
+def test_recipes_are_listed_copied_and_checked(tmp_path: Path) -> None:
+    names = [line.split()[0] for line in polyspan("recipe", "list").stdout.splitlines()]
+    on_disk = [
+        p.relative_to(REPOSITORY / "recipes").with_suffix("").as_posix() for p in REPOSITORY.glob("recipes/**/*.yaml")
+    ]
+    assert sorted(names) == sorted(on_disk)
+    for name in names:
+        polyspan("recipe", "copy", name, tmp_path / f"{name}.yaml")
+        checked = polyspan("recipe", "check", tmp_path / f"{name}.yaml", "--set", "seed=7").stdout
+        assert "seed: 7" in checked.splitlines()
+    assert "exists already" in refused("recipe", "copy", names[0], tmp_path / f"{names[0]}.yaml")
+    assert "smoke" in refused("recipe", "copy", "nothing", tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("run_dir: x\ndata: {path: commons/train}\nlearning_rat: 1\n", "learning_rat"),
+        ("run_dir: x\ndata: {path: commons/train, seads: 1}\n", "seads"),
+        ("run_dir: x\ndata: {path: commons/train}\ntraining: {epochs: zero}\n", "training.epochs"),
+        ("run_dir: x\n", "data"),
+        ("run_dir: [x\n", "line"),
+        ("", "empty"),
+        ("- a\n", "mapping"),
+    ],
+)
+def test_bad_recipes_name_the_key(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(content, encoding="utf-8")
+    message = refused("train", file)
+    assert str(file) in message
+    assert said in message
+
+
+def test_bad_settings_and_missing_files(tmp_path: Path, tiny: Path) -> None:
+    assert "training.epoks" in refused("recipe", "check", "recipes/smoke.yaml", "--set", "training.epoks=2")
+    assert "key=value" in refused("recipe", "check", "recipes/smoke.yaml", "--set", "seed")
+    assert "nothing.yaml" in refused("train", tmp_path / "nothing.yaml")
+    assert "no such folder" in refused("evaluate", "--model", tmp_path / "none", "--data", "commons/test")
+    assert "none.json" in refused("evaluate", "--model", tiny, "--data", tmp_path / "none.json")
+    assert "xx" in refused("evaluate", "--model", tiny, "--data", "commons/test", "--languages", "en,xx")
+    assert "absent.txt" in refused("ask", "-q", "Who?", "--context-file", tmp_path / "absent.txt", "--model", tiny)
+    empty = tmp_path / "empty.txt"
+    empty.write_text(" \n", encoding="utf-8")
+    assert "the context is empty" in refused("ask", "-q", "Who?", "--context-file", empty, "--model", tiny)
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes("für".encode("latin-1"))
+    assert "not UTF-8 at byte 1" in refused("ask", "-q", "Who?", "--context-file", latin, "--model", tiny)
+
+
+def test_nothing_half_written_when_the_data_are_bad(tmp_path: Path, tiny: Path) -> None:
+    data = tmp_path / "data.json"
+    data.write_text('{"version": "1.1", "data": [', encoding="utf-8")
+    run = tmp_path / "run"
+    message = refused(
+        "train", "recipes/smoke.yaml", "--set", f"run_dir={run}", "--set", f"data.path={data}", "--set", f"model={tiny}"
+    )
+    assert "data.json" in message
+    assert not (run / "model").exists()
+    assert not (run / "metrics.jsonl").exists()
+
+
+def test_data_check_counts_and_fails_on_problems(tmp_path: Path) -> None:
+    whole = json.loads(polyspan("data", "check", "commons/test", "--json").stdout)
+    assert set(whole["languages"]) == {"en", "es", "de", "ar", "vi", "hi", "zh", "sw", "eu"}
+    assert whole["problems"] == {}
+    table = tmp_path / "table.csv"
+    table.write_text(
+        "id,language,context,question,answer\n"
+        "a,en,The door is red.,What colour?,red\n"
+        "b,en,The door is red.,What colour?,blue\n",
+        encoding="utf-8",
+    )
+    done = polyspan("data", "check", table, code=1)
+    assert "blue" in done.stdout
+    assert "1 seeds" in done.stdout
+
+
+def test_data_list_says_the_licences() -> None:
+    sets = {row["name"]: row["licence"] for row in json.loads(polyspan("data", "list", "--json").stdout)}
+    assert sets == {
+        "squad": "CC BY-SA 4.0",
+        "xquad": "CC BY-SA 4.0",
+        "mlqa": "CC BY-SA 3.0",
+        "tydiqa-goldp": "Apache 2.0",
+    }
+    shown = polyspan("data", "list").stdout
+    assert all(name in shown for name in sets)
+
+
+def test_doctor_tests_itself() -> None:
+    report = json.loads(polyspan("doctor", "--json").stdout)
+    assert report["self_test"]["passed"] is True
+    assert report["precision"] in {"fp32", "bf16"}
+    assert report["extras"]["offline"] is True
+
+
+def test_the_installed_command_gives_one_line_and_a_code(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("polyspan")), "evaluate", "--model", str(tmp_path / "x")]
+    done = subprocess.run([*command, "--data", "commons/test"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == f"error: {tmp_path / 'x'}: no such folder\n"
