@@ -1,32 +1,27 @@
-"""Runs: the same bytes twice, the same bytes after a kill, teachers in their generations."""
+"""Runs: the same bytes twice, teachers in their generations, batches, what is frozen."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 from transformers import AutoModelForQuestionAnswering, TrainerState, TrainingArguments
 
 from polyspan.experiments.prepare import prepare
-from polyspan.experiments.recipe import Data, Recipe
+from polyspan.experiments.recipe import Data
 from polyspan.experiments.run import RunError, freeze, make_trainer, read_metrics, run_recipe
-from polyspan.files import is_whole
 from polyspan.models import load_model
 from polyspan.training.batches import EpochBatches
-from polyspan.training.checkpoints import newest_checkpoint
-from polyspan.training.progress import MetricsLog
 from polyspan.training.teacher import Teacher, TeacherGenerations
 from tiny_models import tiny_bert, tiny_unigram
+from tiny_runs import digest, quiet, recipe
 
 
 @pytest.fixture(scope="module")
@@ -41,28 +36,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def recipe(model: Path, run_dir: Path, **changes: Any) -> Recipe:
-    settings: dict[str, Any] = {
-        "run_dir": run_dir,
-        "seed": 3,
-        "model": str(model),
-        "data": {"path": "commons/train", "target_languages": 2, "seeds": 3},
-        "objective": {"alpha_kl": 1, "coefficient": "first_hit"},
-        "training": {"epochs": 2, "learning_rate": 1e-3, "batch_tokens": 2048, "frozen_layers": 1, "save_steps": 2},
-    }
-    for section, values in changes.items():
-        settings[section] = {**settings[section], **values} if isinstance(values, dict) else values
-    return Recipe.model_validate(settings)
-
-
-def quiet() -> Console:
-    return Console(file=StringIO())
-
-
-def digest(folder: Path) -> str:
-    return hashlib.sha256((folder / "model" / "model.safetensors").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("build", [tiny_bert, tiny_unigram])
@@ -86,59 +59,6 @@ def test_hash_seed_changes_nothing(model: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == str(tmp_path / seed / "model")
     assert digest(tmp_path / "1") == digest(tmp_path / "2")
-
-
-@pytest.mark.parametrize(("teacher", "stop"), [("epoch", 3), ("epoch", 7), ("steps", 5), ("ema", 5)])
-def test_a_stopped_run_goes_on_to_the_same_weights(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: str, stop: int
-) -> None:
-    objective = {"teacher": teacher, "teacher_every": 3, "teacher_decay": 0.9}
-    whole = recipe(model, tmp_path / "whole", objective=objective)
-    run_recipe(whole, quiet())
-    steps = read_metrics(tmp_path / "whole")
-    assert len(steps) > stop + 1
-
-    broken = recipe(model, tmp_path / "broken", objective=objective)
-    log = MetricsLog.on_step_end
-
-    def power_cut(self: MetricsLog, args: Any, state: TrainerState, *rest: Any, **kwargs: Any) -> None:
-        log(self, args, state, *rest, **kwargs)
-        if state.global_step == stop:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(MetricsLog, "on_step_end", power_cut)
-    with pytest.raises(KeyboardInterrupt):
-        run_recipe(broken, quiet())
-    monkeypatch.undo()
-    assert not (tmp_path / "broken/model").exists()
-    half = tmp_path / "broken/checkpoints/checkpoint-99"
-    half.mkdir()
-    (half / "trainer_state.json").write_text("{", encoding="utf-8")
-    checkpoint = newest_checkpoint(tmp_path / "broken/checkpoints")
-    assert checkpoint is not None
-    assert checkpoint.name == f"checkpoint-{stop - 1}"
-    assert (checkpoint / "teacher.safetensors").is_file()
-
-    said = StringIO()
-    run_recipe(broken, Console(file=said, width=200))
-    assert f"going on from {checkpoint}" in said.getvalue()
-    assert digest(tmp_path / "broken") == digest(tmp_path / "whole")
-    assert read_metrics(tmp_path / "broken") == steps
-
-
-def test_a_checkpoint_with_a_cut_file_is_not_whole(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shutil.rmtree", lambda *args, **kwargs: None)
-    run_recipe(recipe(model, tmp_path), quiet())
-    newest = newest_checkpoint(tmp_path / "checkpoints")
-    assert newest is not None
-    assert is_whole(newest)
-    weights = newest / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1])
-    older = newest_checkpoint(tmp_path / "checkpoints")
-    assert older is not None
-    assert older != newest
 
 
 def test_a_finished_run_is_not_trained_again_and_another_recipe_is_refused(model: Path, tmp_path: Path) -> None:

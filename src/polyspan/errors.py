@@ -4,5 +4,7 @@
 class PolyspanError(ValueError):
     """What is wrong, where, and what to do, in one line.
 
-    The command line prints the message without a traceback and exits with 1.
+    The command line prints the message without a traceback and exits with ``exit_code``.
     """
+
+    exit_code = 1

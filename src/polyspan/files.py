@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -38,19 +39,43 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_manifest(folder: Path) -> None:
-    """Note the sizes of a folder's files in it; written last, it says that the folder is whole."""
+    """Flush a folder's files and note their sizes and digests in it; written last, it says that all are there."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
-    write_text(folder / MANIFEST, json.dumps(sizes) + "\n")
+    rows = {}
+    for path in files:
+        _flush(path)
+        rows[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": sha256(path)}
+    write_text(folder / MANIFEST, json.dumps(rows, indent=1) + "\n")
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether a folder has a manifest and every file of it in its size."""
+def what_is_broken(folder: Path, digests: bool = True) -> str | None:
+    """Why a folder with a manifest is not whole; None if it is.
+
+    Args:
+        folder: where `write_manifest` wrote.
+        digests: also read every file; otherwise only sizes are compared.
+    """
     try:
-        sizes = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return bool(sizes) and all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError):
-        return False
+        rows = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        for name, row in rows.items():
+            path = folder / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != row["size"]:
+                return f"{name} has {path.stat().st_size} bytes, not {row['size']}"
+            if digests and sha256(path) != row["sha256"]:
+                return f"{name} is damaged"
+    except FileNotFoundError:
+        return "its writing was not finished"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"its manifest cannot be read ({error})"
+    return None
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(file: Path) -> None:

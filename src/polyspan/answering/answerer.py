@@ -1,18 +1,22 @@
-"""Answers to a question about a text of any length."""
+"""Answers to questions about texts of any length."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
 
-from polyspan.corpus.model import CorpusError, Pair, ParallelCorpus, Passage, Seed
+from polyspan.answering.asked import Asked, AskedError, check_asked
 from polyspan.encoding.spans import Span
-from polyspan.errors import PolyspanError
 
 if TYPE_CHECKING:
+    from polyspan.encoding.tokens import Template
     from polyspan.models.load import LoadedModel
 
 LANGUAGE = "und"
+LOOKED_AT = 20
+"""Spans looked at when fewer are asked for, so that the first answers do not depend on ``top_k``."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,42 @@ class Answers:
 
     spans: list[Span]
     no_answer: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form in which answers are written to files and sent over HTTP."""
+        found = [{"answer": s.text, "start": s.start, "end": s.end, "score": s.score} for s in self.spans]
+        return {"answers": found, "no_answer": self.no_answer}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a text is read.
+
+    Attributes:
+        top_k: how many answers, 1 or more.
+        max_answer_len: longest answer, in tokens.
+        doc_stride: tokens that consecutive windows of a long context share.
+        max_seq_len: tokens of a window, question and special tokens included; no more than the
+            model can read.
+    """
+
+    top_k: int = 1
+    max_answer_len: int = 30
+    doc_stride: int = 128
+    max_seq_len: int = 384
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            AskedError: a number is too small, or windows would share all they hold.
+        """
+        for name, least in (("top_k", 1), ("max_answer_len", 1), ("doc_stride", 0), ("max_seq_len", 8)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise AskedError(f"{name} must be {least} or more, not {value!r}")
+        if self.doc_stride >= self.max_seq_len:
+            raise AskedError(f"doc_stride ({self.doc_stride}) must be smaller than max_seq_len ({self.max_seq_len})")
 
 
 class Answerer:
@@ -31,6 +71,9 @@ class Answerer:
 
     Raises:
         ModelError: the model cannot be loaded.
+
+    Calling an answerer takes and returns what ``pipeline("question-answering")`` of transformers 4
+    did; `answer` is the plainer way, which also tells how probable it is that there is no answer.
     """
 
     def __init__(self, model: str | None = None) -> None:
@@ -38,32 +81,124 @@ class Answerer:
 
         self.loaded: LoadedModel = load_model(model or DEFAULT)
 
-    def answer(self, question: str, context: str, top_k: int = 1) -> Answers:
-        """The best answers to one question in one text, in whatever languages the two are.
+    @property
+    def name(self) -> str:
+        """The model's name, as it was asked for."""
+        return self.loaded.name
+
+    @overload
+    def answer(self, question: str, context: str, top_k: int = ..., **reading: int) -> Answers: ...
+    @overload
+    def answer(self, question: Sequence[str], context: str, top_k: int = ..., **reading: int) -> list[Answers]: ...
+    @overload
+    def answer(
+        self, question: str | Sequence[str], context: Sequence[str], top_k: int = ..., **reading: int
+    ) -> list[Answers]: ...
+    def answer(
+        self, question: str | Sequence[str], context: str | Sequence[str], top_k: int = 1, **reading: int
+    ) -> Answers | list[Answers]:
+        """The best answers, in whatever languages question and context are.
 
         Args:
-            question: what is asked.
-            context: where the answer is looked for; long ones are read in overlapping windows.
-            top_k: how many answers, 1 or more.
+            question: what is asked; or a list of questions.
+            context: where the answer is looked for, of any length; or a list of contexts. One
+                question goes with every context of a list, one context with every question, and
+                two lists of the same length go together item by item.
+            top_k: how many answers each.
+            reading: the other fields of `Reading`.
+
+        Returns:
+            `Answers`, or a list of them in the order of the list given.
 
         Raises:
-            PolyspanError: the question or the context is empty, or ``top_k`` is below 1.
+            AskedError: a text is empty, an option makes no sense, or the lists differ in length.
         """
+        if isinstance(question, str) and isinstance(context, str):
+            return self.answer_many([Asked(question, context)], Reading(top_k, **reading))[0]
+        return self.answer_many(pair_up(question, context), Reading(top_k, **reading))
+
+    def answer_many(
+        self,
+        asked: Sequence[tuple[str, str]],
+        reading: Reading | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Answers]:
+        """Answers to (question, context) pairs, in their order; batches are made across all of them.
+
+        Args:
+            asked: the pairs; a context that several questions share is tokenised once.
+            reading: how to read; `Reading` as it stands by default.
+            progress: called with the windows read so far and their total.
+
+        Raises:
+            AskedError: a text is empty or no text.
+        """
+        from polyspan.corpus.model import Pair, ParallelCorpus, Passage, Seed
         from polyspan.encoding.predict import inference_precision, predict
 
-        if top_k < 1:
-            raise PolyspanError(f"top_k must be 1 or more, not {top_k}")
-        for name, text in (("question", question), ("context", context)):
-            if not text.strip():
-                raise CorpusError(f"the {name} is empty")
-        seed = Seed("asked", {LANGUAGE: question.strip()}, {LANGUAGE: "given"}, {LANGUAGE: ()})
-        corpus = ParallelCorpus("asked", {"asked": seed}, {"given": Passage("given", LANGUAGE, "", context)})
+        reading = reading or Reading()
+        checked = [check_asked(question, context) for question, context in asked]
+        if not checked:
+            return []
+        places = {context: str(at) for at, context in enumerate(dict.fromkeys(item.context for item in checked))}
+        seeds = {
+            str(at): Seed(str(at), {LANGUAGE: item.question}, {LANGUAGE: places[item.context]}, {LANGUAGE: ()})
+            for at, item in enumerate(checked)
+        }
+        passages = {place: Passage(place, LANGUAGE, "", context) for context, place in places.items()}
         with inference_precision(self.loaded.model):
-            (prediction,) = predict(
+            predictions = predict(
                 self.loaded.model,
                 self.loaded.tokenizer,
-                corpus,
-                [Pair("asked", LANGUAGE, LANGUAGE)],
-                top_k=top_k,
+                ParallelCorpus("asked", seeds, passages),
+                [Pair(id_, LANGUAGE, LANGUAGE) for id_ in seeds],
+                top_k=max(reading.top_k, LOOKED_AT),
+                max_length=min(reading.max_seq_len, self.longest_window),
+                overlap=reading.doc_stride,
+                max_answer_tokens=reading.max_answer_len,
+                progress=progress,
             )
-        return Answers(prediction.spans, prediction.no_answer)
+        return [Answers(found.spans[: reading.top_k], found.no_answer) for found in predictions]
+
+    def windows(self, question: str, context: str, reading: Reading | None = None) -> int:
+        """How many windows it takes to read the context for this question: what an answer costs."""
+        from polyspan.encoding.tokens import tokenise
+        from polyspan.encoding.windows import stretches
+
+        reading = reading or Reading()
+        of_question, of_context = (len(text.ids) for text in tokenise(self.loaded.tokenizer, [question, context]))
+        room = min(reading.max_seq_len, self.longest_window) - self._template.specials
+        return len(stretches(of_context, room - min(of_question, room // 2), reading.doc_stride))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer in the call shapes and keys of transformers 4; see `polyspan.answering.pipeline`."""
+        from polyspan.answering.pipeline import call_as_pipeline
+
+        return call_as_pipeline(self, *args, **kwargs)
+
+    @cached_property
+    def longest_window(self) -> int:
+        """The most tokens the model reads at once."""
+        positions = getattr(self.loaded.model.config, "max_position_embeddings", None) or 10**9
+        return int(min(self.loaded.tokenizer.model_max_length, positions))
+
+    @cached_property
+    def _template(self) -> Template:
+        from polyspan.encoding.tokens import pair_template
+
+        return pair_template(self.loaded.tokenizer)
+
+
+def pair_up(question: str | Sequence[str], context: str | Sequence[str]) -> list[Asked]:
+    """Questions with contexts: item by item, or the one of either with all of the other.
+
+    Raises:
+        AskedError: two lists of different lengths.
+    """
+    if isinstance(question, str):
+        question = [question] * (1 if isinstance(context, str) else len(context))
+    if isinstance(context, str):
+        context = [context] * len(question)
+    if len(question) != len(context):
+        raise AskedError(f"{len(question)} questions and {len(context)} contexts; lists must have the same length")
+    return [Asked(*pair) for pair in zip(question, context, strict=True)]

@@ -32,8 +32,7 @@ def ask(
         raise CorpusError(f"{context_file}: {error.strerror}") from error
     answers = Answerer(model).answer(question, context, top_k)
     if as_json:
-        found = [{"answer": s.text, "start": s.start, "end": s.end, "score": s.score} for s in answers.spans]
-        print(json.dumps({"answers": found, "no_answer": answers.no_answer}, ensure_ascii=False))
+        print(json.dumps(answers.to_dict(), ensure_ascii=False))
         return
     console = Console()
     table = Table(box=None)

@@ -30,7 +30,7 @@ def run() -> None:
         app()
     except PolyspanError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the newest checkpoint", file=sys.stderr)
+        print("stopped", file=sys.stderr)
         sys.exit(130)

@@ -9,20 +9,26 @@ import typer
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, a YAML file.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe, a YAML file, or the folder of a run to go on with.")],
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value, such as training.epochs=2; repeatable.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Only go on with a run: an error where none was begun.")
+    ] = False,
 ) -> None:
-    """Train a model from a recipe. The same command goes on where a stopped run was."""
+    """Train a model from a recipe. The same command goes on from the newest whole checkpoint of a stopped run."""
     from rich.console import Console
 
     from polyspan.evaluation.matrix import render_averages, render_matrix
     from polyspan.experiments.recipe import load_recipe
-    from polyspan.experiments.run import run_recipe
+    from polyspan.experiments.run import RECIPE_FILE, RunError, run_recipe
 
     console = Console(stderr=True)
-    result = run_recipe(load_recipe(recipe, settings), console)
+    chosen = load_recipe(recipe / RECIPE_FILE if recipe.is_dir() else recipe, settings)
+    if resume and not (chosen.run_dir / RECIPE_FILE).is_file():
+        raise RunError(f"{chosen.run_dir}: no run was begun here; leave out --resume to begin it")
+    result = run_recipe(chosen, console)
     if result.matrix is not None:
         console.print(render_matrix(result.matrix))
         console.print(render_averages(result.matrix))

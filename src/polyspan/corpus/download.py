@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import shutil
 import urllib.error
@@ -13,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.publishers import DataSet, RemoteFile
-from polyspan.files import write_aside, write_text
+from polyspan.files import sha256, write_aside, write_text
 
 Advance = Callable[[str, int, int | None], None]
 
@@ -59,18 +58,18 @@ def _fetch(file: RemoteFile, folder: Path, mirror: str | None, advance: Advance)
     expected = file.sha256 or digests.get(file.name)
     if file.unpack is not None and expected is not None and any(folder.rglob("*.json")):
         return f"{file.name}: unpacked already"
-    if path.is_file() and expected is not None and _digest(path) == expected:
+    if path.is_file() and expected is not None and sha256(path) == expected:
         return f"{file.name}: there already, digest right"
     url = f"{mirror.rstrip('/')}/{file.name}" if mirror else file.url
     part = path.with_name(f"{path.name}.part")
     resumed = part.is_file() and part.stat().st_size > 0
     _download(url, part, file, advance)
-    found = _digest(part)
+    found = sha256(part)
     if expected is not None and found != expected and resumed:
         # The beginning that was there may be of another version: once more from nothing.
         part.unlink()
         _download(url, part, file, advance)
-        found = _digest(part)
+        found = sha256(part)
     if expected is not None and found != expected:
         part.unlink()
         raise CorpusError(
@@ -153,11 +152,6 @@ def _unpack(archive: Path, folder: Path, prefix: str) -> int:
         archive.unlink()
         raise CorpusError(f"{archive}: not a whole zip file ({error}); it was deleted, try again") from error
     return count
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_digests(folder: Path) -> dict[str, str]:

@@ -34,6 +34,14 @@ class RunError(PolyspanError):
     """A run that cannot start or go on."""
 
 
+class RunStopped(PolyspanError):
+    """A run that was asked to stop and kept what it had."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
 @dataclass(frozen=True)
 class RunResult:
     """Where the model is and how it scores, when the recipe asks for scores."""
@@ -53,7 +61,8 @@ def run_recipe(recipe: Recipe, console: Console) -> RunResult:
         console: where progress goes.
 
     Raises:
-        RunError: the run folder belongs to another recipe.
+        RunError: the run folder belongs to another recipe, or cannot be written.
+        RunStopped: Ctrl-C or SIGTERM came; a checkpoint was written.
     """
     from polyspan.models import load_model, save_model
     from polyspan.training.checkpoints import newest_checkpoint
@@ -74,10 +83,12 @@ def run_recipe(recipe: Recipe, console: Console) -> RunResult:
         )
         prepared = prepare(recipe.data, recipe.seed)
         trainer = make_trainer(recipe, loaded.model, loaded.tokenizer, prepared, console)
-        checkpoint = newest_checkpoint(folder / CHECKPOINTS)
+        checkpoint, skipped = newest_checkpoint(folder / CHECKPOINTS)
+        for reason in skipped:
+            console.print(f"skipped: {reason}", markup=False, soft_wrap=True)
         if checkpoint is not None:
-            console.print(f"going on from {checkpoint}")
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            console.print(f"going on from {checkpoint}", markup=False, soft_wrap=True)
+        _train(trainer, checkpoint, folder)
         save_model(trainer.model, loaded.tokenizer, model_folder)
         write_text(folder / "timing.json", json.dumps({"training_seconds": time.monotonic() - began}) + "\n")
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
@@ -86,6 +97,29 @@ def run_recipe(recipe: Recipe, console: Console) -> RunResult:
     if recipe.evaluation is not None:
         matrix = evaluate_model(loaded.model, loaded.tokenizer, recipe.evaluation, folder, console)
     return RunResult(model_folder, matrix)
+
+
+def _train(trainer: Any, checkpoint: Path | None, folder: Path) -> None:
+    from safetensors import SafetensorError
+
+    from polyspan.training.stopping import StopOnSignal
+
+    with StopOnSignal() as stop:
+        trainer.add_callback(stop)
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except (OSError, SafetensorError) as error:
+            raise RunError(f"{folder}: cannot be written ({error}); make room, then run the same command") from error
+        except RuntimeError as error:
+            if "PytorchStreamWriter" not in str(error):
+                raise
+            raise RunError(f"{folder}: cannot be written, is the disk full? ({error})") from error
+    if stop.received is not None:
+        step, steps = trainer.state.global_step, trainer.state.max_steps
+        raise RunStopped(
+            f"stopped by {stop.received.name} after step {step} of {steps}; the same command goes on from there",
+            stop.received.value,
+        )
 
 
 def make_trainer(

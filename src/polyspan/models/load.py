@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyspan.errors import PolyspanError
-from polyspan.files import is_whole, write_aside, write_manifest
+from polyspan.files import sha256, what_is_broken, write_aside, write_manifest
 from polyspan.models.cache import cache_folder
 from polyspan.models.embedded import find_data_file, read_embedded
 from polyspan.models.packed import pack, unpack
@@ -147,8 +146,8 @@ def pack_model(folder: Path, path: Path, about: dict[str, str]) -> None:
 
 def _embedded_folder() -> Path:
     source = find_data_file()
-    folder = cache_folder() / f"embedded-{_digest(source)[:16]}"
-    if not is_whole(folder):
+    folder = cache_folder() / f"embedded-{sha256(source)[:16]}"
+    if what_is_broken(folder, digests=False) is not None:
         _write_folder(folder, _base_state())
     return folder
 
@@ -157,9 +156,9 @@ def _shipped_folder(name: str) -> Path:
     packed = Path(str(resources.files("polyspan.models"))) / "shipped" / f"{name}.safetensors"
     if not packed.is_file():
         raise ModelError(f"{name}: {packed.name} is missing from this installation; reinstall polyspan")
-    digest = _digest(packed)[:8] + _digest(find_data_file())[:8]
+    digest = sha256(packed)[:8] + sha256(find_data_file())[:8]
     folder = cache_folder() / f"{name}-{digest}"
-    if not is_whole(folder):
+    if what_is_broken(folder, digests=False) is not None:
         _write_folder(folder, unpack(packed, _base_state()))
     return folder
 
@@ -222,11 +221,6 @@ def _refuse_unreachable(name: str, place: str) -> None:
             f"{name}: neither a folder, nor one of {', '.join((*SHIPPED, EMBEDDED))}, nor a hub model"
             f" that can be reached ({reason})"
         ) from error
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

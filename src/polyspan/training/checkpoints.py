@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from polyspan.files import is_whole, write_manifest
+from polyspan.files import what_is_broken, write_manifest
 
 
 class CheckpointManifest(TrainerCallback):
@@ -19,7 +19,12 @@ class CheckpointManifest(TrainerCallback):
             write_manifest(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The whole checkpoint of the highest step; half-written ones are passed over."""
-    whole = [path for path in folder.glob("checkpoint-*") if is_whole(path)]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+def newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
+    """The whole checkpoint of the highest step, and why newer ones were passed over."""
+    skipped: list[str] = []
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
+        broken = what_is_broken(path)
+        if broken is None:
+            return path, skipped
+        skipped.append(f"{path}: {broken}")
+    return None, skipped

@@ -1,0 +1,175 @@
+"""The call of transformers 4's question-answering pipeline, which transformers 5 no longer has.
+
+``answerer(question=..., context=...)`` takes the arguments of
+``transformers.pipeline("question-answering")(...)`` and returns dictionaries with ``score``, ``start``,
+``end`` and ``answer``, with that pipeline's defaults: answers of at most 15 tokens, stretched to whole
+words, candidates with the same text joined and their scores added.
+
+It differs in three ways. Windows of a long context are compared by their logits, not each window by its
+own probabilities. Scores take the chance of "no answer" into account, which lowers them a little. White
+space at the edges of an answer is cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any
+
+from polyspan.answering.answerer import Answerer, Answers, Reading, pair_up
+from polyspan.answering.asked import Asked, AskedError
+from polyspan.answering.words import Words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Result = dict[str, Any] | list[dict[str, Any]]
+
+MAX_ANSWER_LEN = 15
+STREAM_CHUNK = 32
+
+
+def call_as_pipeline(
+    answerer: Answerer,
+    *args: Any,
+    top_k: int | None = None,
+    topk: int | None = None,
+    doc_stride: int | None = None,
+    max_answer_len: int | None = None,
+    max_seq_len: int | None = None,
+    max_question_len: int | None = None,
+    handle_impossible_answer: bool = False,
+    align_to_words: bool = True,
+    padding: object = None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    **inputs: Any,
+) -> Result | list[Result] | Iterator[Result]:
+    """Answer as transformers 4 did.
+
+    Args:
+        answerer: who answers.
+        args: a question and a context; or one example, several, a list or a generator of them: a
+            mapping with ``question`` and ``context``, or an object with ``question_text`` and
+            ``context_text`` such as ``SquadExample``.
+        inputs: ``question`` and ``context``, strings or lists; or examples as ``data`` or ``X``.
+        top_k: how many answers (``topk`` is its old name); 1 by default.
+        doc_stride: tokens that consecutive windows share; 128, or half a window if that is less.
+        max_answer_len: longest answer in tokens; 15 by default.
+        max_seq_len: tokens of a window; 384, or what the model can read.
+        handle_impossible_answer: let "no answer", an empty string at 0, compete with the others.
+        align_to_words: stretch answers to whole words. Better left out for languages written
+            without spaces, where a word can be a clause.
+        max_question_len, padding, batch_size, num_workers: taken and not needed.
+
+    Returns:
+        A dictionary for one example and ``top_k=1``, a list of dictionaries for more answers, a list
+        with one of these for every example, or an iterator when a generator was given. As in
+        transformers 4, a list of one example gives that example's result alone.
+
+    Raises:
+        AskedError: arguments that cannot be understood, or an empty text.
+    """
+    window = min(max_seq_len or 384, answerer.longest_window)
+    wanted = _first(top_k, topk, 1)
+    if wanted < 1:
+        raise AskedError(f"top_k must be 1 or more, not {wanted}")
+    reading = Reading(
+        # Candidates become fewer when they are stretched to the same words.
+        top_k=wanted * 2 + 10 if align_to_words else wanted,
+        max_answer_len=_first(max_answer_len, MAX_ANSWER_LEN),
+        doc_stride=_first(doc_stride, min(window // 2, 128)),
+        max_seq_len=window,
+    )
+
+    def answer(asked: list[Asked]) -> list[Result]:
+        words: dict[str, Words] = {}
+        results = []
+        for (_, context), found in zip(asked, answerer.answer_many(asked, reading), strict=True):
+            if align_to_words and context not in words:
+                words[context] = Words(_tokenizer(answerer), context)
+            ranked = _join(found, context, words.get(context), handle_impossible_answer)[:wanted]
+            results.append(ranked[0] if len(ranked) == 1 else ranked)
+        return results
+
+    examples = read_examples(args, inputs)
+    if isinstance(examples, GeneratorType):
+        return _stream(examples, answer)
+    asked = [read_example(example) for example in examples]
+    results = answer(asked)
+    return results[0] if len(results) == 1 else results
+
+
+def read_examples(args: tuple[Any, ...], inputs: Mapping[str, Any]) -> Iterable[Any]:
+    """The examples among the arguments of a call, not yet looked into."""
+    unknown = set(inputs) - {"question", "context", "data", "X"}
+    if unknown:
+        raise AskedError(f"unknown argument {min(unknown)!r}")
+    if len(args) == 2 and all(isinstance(part, str) for part in args):
+        return [Asked(*args)]
+    if args:
+        given = args[0] if len(args) == 1 else list(args)
+    elif "X" in inputs or "data" in inputs:
+        given = inputs.get("X", inputs.get("data"))
+    elif "question" in inputs and "context" in inputs:
+        question, context = inputs["question"], inputs["context"]
+        if not all(isinstance(part, str | list | tuple) for part in (question, context)):
+            raise AskedError("question and context must be texts or lists of texts")
+        return pair_up(question, context)
+    else:
+        raise AskedError("nothing is asked: give question= and context=")
+    if isinstance(given, Mapping) or hasattr(given, "question_text"):
+        return [given]
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise AskedError("an example must be a mapping with 'question' and 'context', or a SquadExample")
+    return given if isinstance(given, GeneratorType) else list(given)
+
+
+def read_example(example: Any) -> Asked:
+    """The question and the context of one example.
+
+    Raises:
+        AskedError: it has none.
+    """
+    if isinstance(example, Asked):
+        return example
+    if isinstance(example, Mapping):
+        for key in ("question", "context"):
+            if key not in example:
+                raise AskedError(f"an example has no {key!r}")
+        return Asked(example["question"], example["context"])
+    if hasattr(example, "question_text") and hasattr(example, "context_text"):
+        return Asked(example.question_text, example.context_text)
+    raise AskedError("an example must be a mapping with 'question' and 'context', or a SquadExample")
+
+
+def _join(found: Answers, context: str, words: Words | None, handle_impossible: bool) -> list[dict[str, Any]]:
+    """Stretch to words, join equal texts, let "no answer" compete; best first."""
+    joined: dict[str, dict[str, Any]] = {}
+    for span in found.spans:
+        start, end = words.around(span.start, span.end) if words is not None else (span.start, span.end)
+        answer = context[start:end]
+        known = joined.setdefault(answer.lower(), {"score": 0.0, "start": start, "end": end, "answer": answer})
+        known["score"] += span.score
+    ranked = list(joined.values())
+    if handle_impossible:
+        ranked.append({"score": found.no_answer, "start": 0, "end": 0, "answer": ""})
+    return sorted(ranked, key=lambda item: -item["score"])
+
+
+def _stream(examples: Iterable[Any], answer: Any) -> Iterator[Result]:
+    chunk: list[Asked] = []
+    for example in examples:
+        chunk.append(read_example(example))
+        if len(chunk) == STREAM_CHUNK:
+            yield from answer(chunk)
+            chunk = []
+    yield from answer(chunk)
+
+
+def _first(*values: int | None) -> int:
+    return next(value for value in values if value is not None)
+
+
+def _tokenizer(answerer: Answerer) -> PreTrainedTokenizerBase:
+    return answerer.loaded.tokenizer
