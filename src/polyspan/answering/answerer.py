@@ -89,13 +89,13 @@ class Answerer:
     @overload
     def answer(self, question: str, context: str, top_k: int = ..., **reading: int) -> Answers: ...
     @overload
-    def answer(self, question: Sequence[str], context: str, top_k: int = ..., **reading: int) -> list[Answers]: ...
+    def answer(self, question: list[str], context: str, top_k: int = ..., **reading: int) -> list[Answers]: ...
     @overload
     def answer(
-        self, question: str | Sequence[str], context: Sequence[str], top_k: int = ..., **reading: int
+        self, question: str | list[str], context: list[str], top_k: int = ..., **reading: int
     ) -> list[Answers]: ...
     def answer(
-        self, question: str | Sequence[str], context: str | Sequence[str], top_k: int = 1, **reading: int
+        self, question: str | list[str], context: str | list[str], top_k: int = 1, **reading: int
     ) -> Answers | list[Answers]:
         """The best answers, in whatever languages question and context are.
 
