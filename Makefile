@@ -2,13 +2,16 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test venv check
+.PHONY: demo test test-all venv check
 
 demo: venv
 	$(BIN)/polyspan demo
 
 test: venv check
 	$(BIN)/python -m pytest
+
+test-all: venv check
+	$(BIN)/python -m pytest -m ""
 
 check: venv
 	$(BIN)/ruff check .
