@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,12 +12,12 @@ import torch
 
 from polyspan.corpus.model import Pair, ParallelCorpus
 from polyspan.encoding.batches import token_batches
-from polyspan.encoding.spans import MAX_ANSWER_TOKENS, Candidates, Span, rank_spans, window_candidates
+from polyspan.encoding.spans import MAX_ANSWER_TOKENS, Candidates, Scaling, Span, rank_spans, window_candidates
 from polyspan.encoding.tokens import tokenise_corpus
-from polyspan.encoding.windows import MAX_LENGTH, OVERLAP, build_batch, make_windows
+from polyspan.encoding.windows import MAX_LENGTH, OVERLAP, Batch, Windows, build_batch, make_windows
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
 BATCH_TOKENS = 8192
@@ -49,6 +49,7 @@ def predict(
     max_answer_tokens: int = MAX_ANSWER_TOKENS,
     batch_tokens: int = BATCH_TOKENS,
     progress: Callable[[int, int], None] | None = None,
+    scaling: Callable[[Pair], Scaling] | None = None,
 ) -> list[Prediction]:
     """Answer every pair, in the order given.
 
@@ -65,35 +66,57 @@ def predict(
         max_answer_tokens: longest answer.
         batch_tokens: tokens of a batch, padding included.
         progress: called with the windows done and their total after each batch.
+        scaling: how the logits of a pair become probabilities; as they stand by default.
     """
-    device = next(model.parameters()).device
     windows = make_windows(tokenise_corpus(corpus, pairs, tokenizer), pairs, max_length, overlap, labelled=False)
+    scalings = [scaling(pair) if scaling else Scaling() for pair in pairs]
     of_pair: defaultdict[int, list[tuple[int, Candidates]]] = defaultdict(list)
-    done = 0
-    model.eval()
-    with torch.inference_mode():
-        for indices in token_batches(windows.lengths().tolist(), batch_tokens):
-            batch = build_batch(windows, indices)
-            outputs = model(**{name: tensor.to(device) for name, tensor in batch.inputs.items()})
-            owners = windows.pair_index[indices].tolist()
-            candidates = window_candidates(
-                outputs.start_logits,
-                outputs.end_logits,
-                batch.context_mask.to(device),
-                [windows.context_position(pairs[owner]) for owner in owners],
-                top_k,
-                max_answer_tokens,
-            )
-            for index, owner, found in zip(indices, owners, candidates, strict=True):
-                of_pair[owner].append((int(windows.begin[index]), found))
-            done += len(indices)
-            if progress is not None:
-                progress(done, len(windows))
+    for indices, batch, start_logits, end_logits in read_windows(model, windows, batch_tokens, progress):
+        owners = windows.pair_index[indices].tolist()
+        temperatures = start_logits.new_tensor([[scalings[owner].temperature] for owner in owners])
+        candidates = window_candidates(
+            start_logits / temperatures,
+            end_logits / temperatures,
+            batch.context_mask.to(start_logits.device),
+            [windows.context_position(pairs[owner]) for owner in owners],
+            top_k,
+            max_answer_tokens,
+        )
+        for index, owner, found in zip(indices, owners, candidates, strict=True):
+            of_pair[owner].append((int(windows.begin[index]), found))
     predictions = []
     for index, pair in enumerate(pairs):
-        spans, no_answer = rank_spans(windows.passage(pair), corpus.context(pair), of_pair[index], top_k)
+        spans, no_answer = rank_spans(
+            windows.passage(pair), corpus.context(pair), of_pair[index], top_k, scalings[index].null_bias
+        )
         predictions.append(Prediction(pair, spans, no_answer))
     return predictions
+
+
+def read_windows(
+    model: nn.Module,
+    windows: Windows,
+    batch_tokens: int = BATCH_TOKENS,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[list[int], Batch, Tensor, Tensor]]:
+    """Run the model over all windows, longest first.
+
+    Yields:
+        Which windows, their batch, and start and end logits in fp32, each (batch, tokens), on the
+        model's device.
+    """
+    device = next(model.parameters()).device
+    done = 0
+    model.eval()
+    for indices in token_batches(windows.lengths().tolist(), batch_tokens):
+        batch = build_batch(windows, indices)
+        with torch.inference_mode():
+            outputs = model(**{name: tensor.to(device) for name, tensor in batch.inputs.items()})
+            starts, ends = outputs.start_logits.float(), outputs.end_logits.float()
+        yield indices, batch, starts, ends
+        done += len(indices)
+        if progress is not None:
+            progress(done, len(windows))
 
 
 def inference_precision(model: nn.Module) -> torch.autocast | nullcontext[None]:

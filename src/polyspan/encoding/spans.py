@@ -27,6 +27,21 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Scaling:
+    """How logits become probabilities; the order of the spans of a pair is the same with any scaling.
+
+    Attributes:
+        temperature: logits are divided by it, above 0; more than 1 makes a model less sure (Guo et
+            al. 2017, section 4.2).
+        null_bias: added to the scaled logits of "no answer" (bias-corrected temperature scaling,
+            Alexandari et al. 2020).
+    """
+
+    temperature: float = 1.0
+    null_bias: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Candidates:
     """The best token spans of one window, best first, and what it takes to make them probabilities.
 
@@ -110,7 +125,11 @@ def window_candidates(
 
 
 def rank_spans(
-    text: TokenisedText, context: str, windows: Iterable[tuple[int, Candidates]], top_k: int = 1
+    text: TokenisedText,
+    context: str,
+    windows: Iterable[tuple[int, Candidates]],
+    top_k: int = 1,
+    null_bias: float = 0.0,
 ) -> tuple[list[Span], float]:
     """Join the windows of one pair: the best spans anywhere, each stretch of characters once.
 
@@ -121,6 +140,7 @@ def rank_spans(
         context: its characters.
         windows: for each window the context token it begins at, and its candidates.
         top_k: how many spans to return.
+        null_bias: of `Scaling`.
 
     Returns:
         Spans, best first, empty where there is none; and the probability of "no answer". A
@@ -128,7 +148,7 @@ def rank_spans(
         the product of both heads' sums.
     """
     parts = list(windows)
-    null = min((candidates.null for _, candidates in parts), default=0.0)
+    null = min((candidates.null for _, candidates in parts), default=0.0) + null_bias
     log_mass = _logsumexp([null, *(c.start_total + c.end_total for _, c in parts)])
     ranked = sorted(
         ((value, begin + first, begin + last) for begin, c in parts for first, last, value in c.spans),
