@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import string
 import unicodedata
@@ -17,7 +18,7 @@ from polyspan.corpus import Answer, Pair, ParallelCorpus, Passage, Seed
 from polyspan.encoding.predict import Prediction
 from polyspan.encoding.spans import Span
 from polyspan.evaluation import RowScore, Score, ScoreMatrix, ScoringError, score_answer
-from polyspan.evaluation.evaluate import rules_for, score_predictions, write_predictions
+from polyspan.evaluation.evaluate import rules_for, score_predictions, score_rows, write_predictions
 from polyspan.evaluation.normalise import MLQA_LANGUAGES, Rules, normalised_tokens
 
 ARTICLES = {
@@ -253,8 +254,10 @@ def test_best_span_is_scored_by_the_language_of_the_context() -> None:
 
 
 def test_predictions_are_written_in_order(tmp_path: Path) -> None:
-    predictions = predicted()[1]
-    write_predictions(tmp_path / "new" / "predictions.jsonl", [*predictions, *predictions[:1]])
+    corpus, predictions = predicted()
+    predictions = [*predictions, *predictions[:1]]
+    rows = score_rows(corpus, predictions, "mlqa")
+    write_predictions(tmp_path / "new" / "predictions.jsonl", predictions, rows)
     text = (tmp_path / "new" / "predictions.jsonl").read_text(encoding="utf-8")
     lines = [json.loads(line) for line in text.splitlines()]
     assert text.endswith("}\n")
@@ -273,5 +276,8 @@ def test_predictions_are_written_in_order(tmp_path: Path) -> None:
             {"answer": "puente", "start": 6, "end": 12, "score": 0.333333},
         ],
         "no_answer": 0.125,
+        "f1": 0.666667,
+        "em": 0,
+        "passage": hashlib.sha256(b"In el puente.").hexdigest()[:12],
     }
     assert lines[2]["answers"] == []

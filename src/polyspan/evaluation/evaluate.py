@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -40,18 +41,37 @@ def limit_pairs(pairs: Sequence[Pair], limit: int | None) -> list[Pair]:
 
 def score_predictions(corpus: ParallelCorpus, predictions: Sequence[Prediction], rules: Rules) -> ScoreMatrix:
     """EM and F1 of the best span of each prediction, by the context's language."""
+    return ScoreMatrix.from_rows(score_rows(corpus, predictions, rules))
+
+
+def score_rows(corpus: ParallelCorpus, predictions: Sequence[Prediction], rules: Rules) -> list[RowScore]:
+    """EM and F1 of the best span of each prediction, one row a prediction, in their order."""
+    digests = {id_: passage_digest(passage.text) for id_, passage in corpus.passages.items()}
     rows = []
     for prediction in predictions:
         pair = prediction.pair
         golds = [answer.text for answer in corpus.answers(pair)]
         best = prediction.spans[0].text if prediction.spans else None
         score = score_answer(best, golds, pair.context_language, rules=rules)
-        rows.append(RowScore(pair.id, pair.question_language, pair.context_language, score.f1, score.em))
-    return ScoreMatrix.from_rows(rows)
+        passage = digests[corpus.passage(pair).id]
+        rows.append(RowScore(pair.id, pair.question_language, pair.context_language, score.f1, score.em, passage))
+    return rows
 
 
-def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
-    """One JSON object a line, in the order of the pairs."""
+def passage_digest(text: str) -> str:
+    """A name for a context that is the same wherever it is read: 12 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction], rows: Sequence[RowScore]) -> None:
+    """One JSON object a line, in the order of the pairs: who was asked what, the answers and their scores.
+
+    Args:
+        path: the file.
+        predictions: what was answered.
+        rows: their scores, as `score_rows` gives them: ``f1`` and ``em`` of the best answer in
+            [0, 1] and ``passage``, which `polyspan.evaluation.rows.read_rows` reads again.
+    """
     lines = [
         json.dumps(
             {
@@ -63,9 +83,12 @@ def write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
                     for s in prediction.spans
                 ],
                 "no_answer": round(prediction.no_answer, 6),
+                "f1": round(row.f1, 6),
+                "em": int(row.em),
+                "passage": row.passage,
             },
             ensure_ascii=False,
         )
-        for prediction in predictions
+        for prediction, row in zip(predictions, rows, strict=True)
     ]
     write_text(path, "".join(line + "\n" for line in lines))

@@ -34,13 +34,17 @@ AXES = "question ↓ context →"
 
 @dataclass(frozen=True, slots=True)
 class RowScore:
-    """Scores of one example, in [0, 1]."""
+    """Scores of one example, in [0, 1].
+
+    ``passage`` is a digest of the context it reads (`passage_digest`); empty where it is not known.
+    """
 
     id: str
     question_language: str
     context_language: str
     f1: float
     em: float
+    passage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,7 +232,8 @@ def evaluate_model(
 
     from polyspan.corpus.load import guess_kind, load_corpus
     from polyspan.encoding.predict import inference_precision, predict
-    from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_predictions, write_predictions
+    from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_rows, write_predictions
+    from polyspan.evaluation.matrix import ScoreMatrix
 
     corpus = load_corpus(evaluation.path, kind=evaluation.kind, languages=evaluation.languages)
     kind = evaluation.kind or guess_kind(evaluation.path)
@@ -255,9 +256,10 @@ def evaluate_model(
                 pairs,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
-    matrix = score_predictions(corpus, predictions, rules_for(kind, corpus.languages))
+    rows = score_rows(corpus, predictions, rules_for(kind, corpus.languages))
+    matrix = ScoreMatrix.from_rows(rows)
     if folder is not None:
-        write_predictions(folder / "predictions.jsonl", predictions)
+        write_predictions(folder / "predictions.jsonl", predictions, rows)
         write_text(folder / "scores.json", json.dumps(matrix.to_dict(), indent=1) + "\n")
     return matrix
 

@@ -1,0 +1,353 @@
+"""Which of two methods is better, by how much and how surely: intervals, tests, effect sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal
+
+from polyspan.evaluation.matrix import METRICS, Metric
+from polyspan.evaluation.normalise import ScoringError
+from polyspan.evaluation.rows import Aligned, By, Method, align
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from polyspan.evaluation.resampling import Kind, Quantities
+
+Correction = Literal["holm", "bh"]
+CORRECTIONS: dict[Correction, str] = {"holm": "Holm", "bh": "Benjamini–Hochberg"}
+DRAWS = 10_000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and where the truth lies with the asked confidence; in [0, 1], or [-1, 1] for a difference.
+
+    ``low`` and ``high`` are None where fewer than two clusters speak of it.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """In percent."""
+        numbers = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: None if number is None else round(100 * number, 6) for name, number in numbers.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """``a - b`` of one average, language or pair of languages.
+
+    Attributes:
+        questions: seed questions that speak of it.
+        a, b: each method's own score.
+        difference: of the two, paired.
+        p: two-sided.
+        p_holm, p_bh: adjusted across the pairs of languages of one comparison; of an average,
+            across the comparisons that were asked for together.
+        effect: Cohen's d of paired differences: the mean over questions by its standard deviation;
+            None where all are equal.
+        better, worse: shares of the questions where a is above b, and below.
+    """
+
+    questions: int
+    a: Interval
+    b: Interval
+    difference: Interval
+    p: float
+    p_holm: float
+    p_bh: float
+    effect: float | None
+    better: float
+    worse: float
+
+    def sign(self, correction: Correction, level: float = LEVEL) -> int:
+        """1 where a is better, -1 where it is worse, 0 where that cannot be told after the correction."""
+        adjusted = {"holm": self.p_holm, "bh": self.p_bh}[correction]
+        if adjusted > 1 - level:
+            return 0
+        return 1 if self.difference.value > 0 else -1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON; scores in percent, p-values and shares in [0, 1]."""
+        parts = {"a": self.a, "b": self.b, "difference": self.difference}
+        numbers = {"p": self.p, "p_holm": self.p_holm, "p_bh": self.p_bh, "effect": self.effect}
+        shares = {"better": self.better, "worse": self.worse}
+        return {
+            "questions": self.questions,
+            **{name: interval.to_dict() for name, interval in parts.items()},
+            **{name: None if number is None else round(number, 6) for name, number in {**numbers, **shares}.items()},
+        }
+
+
+@dataclass(frozen=True)
+class MetricComparison:
+    """All differences of one metric; averages by the names of `ScoreMatrix.average`, pairs by (question, context)."""
+
+    averages: dict[str, Difference]
+    by_context_language: dict[str, Difference]
+    by_question_language: dict[str, Difference]
+    pairs: dict[tuple[str, str], Difference]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "averages": {name: found.to_dict() for name, found in self.averages.items()},
+            "by_context_language": {name: found.to_dict() for name, found in self.by_context_language.items()},
+            "by_question_language": {name: found.to_dict() for name, found in self.by_question_language.items()},
+            "pairs": [
+                {"question_language": question, "context_language": context, **found.to_dict()}
+                for (question, context), found in self.pairs.items()
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods over the same questions.
+
+    Attributes:
+        a, b: their names.
+        runs: how many runs each has.
+        questions, rows, clusters: seed questions, rows, and what was resampled.
+        by: what a cluster is.
+        level: of the intervals.
+        draws: of bootstrap and permutation.
+        metrics: the differences, F1 and EM apart.
+    """
+
+    a: str
+    b: str
+    runs: tuple[int, int]
+    questions: int
+    rows: int
+    clusters: int
+    by: By
+    level: float
+    draws: int
+    metrics: dict[Metric, MetricComparison]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "runs": list(self.runs),
+            "questions": self.questions,
+            "rows": self.rows,
+            "clusters": self.clusters,
+            "by": self.by,
+            "level": self.level,
+            "draws": self.draws,
+            "metrics": {metric: found.to_dict() for metric, found in self.metrics.items()},
+        }
+
+
+def compare(
+    a: Method, b: Method, by: By = "seed", draws: int = DRAWS, level: float = LEVEL, seed: int = 0
+) -> Comparison:
+    """Compare two methods over the same questions.
+
+    Intervals are percentiles of a bootstrap over clusters. With several runs of a method its scores
+    are the runs' mean and the intervals also hold the luck of the random seed
+    (`resampling.run_noise`). p-values come from a paired permutation test over clusters where each
+    method has one run, and from the bootstrap where one has more.
+
+    Args:
+        a, b: methods; a method with one run is taken as it is.
+        by: what is resampled whole: "seed" or "passage", as `rows.align` says.
+        draws: of the bootstrap and of the permutation test.
+        level: confidence, in (0, 1).
+        seed: of the random generator; the same gives the same numbers.
+
+    Raises:
+        ScoringError: they were asked different questions, or fewer than two.
+    """
+    return compare_all([a, b], by, draws, level, seed)[0]
+
+
+def compare_all(
+    methods: Sequence[Method], by: By = "seed", draws: int = DRAWS, level: float = LEVEL, seed: int = 0
+) -> list[Comparison]:
+    """Each method against each later one, as `compare` does.
+
+    ``p_holm`` and ``p_bh`` of averages and languages are adjusted across these comparisons.
+    """
+    aligned = align(methods, by)
+    metrics = [_metric_comparisons(aligned, metric, draws, level, seed) for metric in METRICS]
+    return [
+        Comparison(
+            methods[i].name,
+            methods[j].name,
+            (len(methods[i].runs), len(methods[j].runs)),
+            questions=len(aligned.ids),
+            rows=int(aligned.asked.sum()),
+            clusters=int(aligned.cluster.max()) + 1,
+            by=by,
+            level=level,
+            draws=draws,
+            metrics={metric: found[i, j] for metric, found in zip(METRICS, metrics, strict=True)},
+        )
+        for i, j in combinations(range(len(methods)), 2)
+    ]
+
+
+def score_intervals(
+    method: Method, by: By = "seed", draws: int = DRAWS, level: float = LEVEL, seed: int = 0
+) -> dict[Metric, dict[Kind, dict[Any, Interval]]]:
+    """One method's scores with their intervals, by metric, kind and name.
+
+    Kinds are "average", "context_language", "question_language" and "pair", whose names are
+    (question language, context language).
+    """
+    aligned = align([method], by)
+    found: dict[Metric, dict[Kind, dict[Any, Interval]]] = {}
+    for metric in METRICS:
+        samples = _Samples.of(aligned, metric, draws, seed)
+        intervals = samples.intervals(samples.values[0], samples.draws[0], level)
+        kinds: dict[Kind, dict[Any, Interval]] = {}
+        for (kind, name), interval in zip(samples.quantities.names, intervals, strict=True):
+            kinds.setdefault(kind, {})[name] = interval
+        found[metric] = kinds
+    return found
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """One metric of all methods: ``values`` (methods, quantities), ``draws`` (methods, draws, quantities)."""
+
+    quantities: Quantities
+    values: np.ndarray
+    draws: np.ndarray
+    clusters: np.ndarray
+    """``(quantities,)``: how many clusters speak of each."""
+
+    @staticmethod
+    def of(aligned: Aligned, metric: Metric, draws: int, seed: int) -> _Samples:
+        import numpy as np
+
+        from polyspan.evaluation.resampling import Quantities, bootstrap, by_cluster, run_noise
+
+        quantities = Quantities.over(aligned.pairs)
+        generator = np.random.default_rng(seed)
+        counts = by_cluster(aligned.asked.astype(float), aligned.cluster)
+        if len(counts) < 2:
+            raise ScoringError("all questions are one cluster; nothing can be resampled")
+        scores = [of_method[metric] for of_method in aligned.scores]
+        sums = [by_cluster(of_method.mean(0), aligned.cluster) for of_method in scores]
+        drawn = bootstrap(quantities, sums, counts, draws, generator)
+        values = []
+        for index, of_method in enumerate(scores):
+            runs = quantities.evaluate(of_method.sum(1), np.broadcast_to(counts.sum(0), of_method.sum(1).shape))
+            values.append(runs.mean(0))
+            drawn[index] += run_noise(runs, draws, generator)
+        clusters = ((counts > 0).astype(float) @ quantities.members.T > 0).sum(0)
+        return _Samples(quantities, np.array(values), drawn, clusters)
+
+    def intervals(self, values: np.ndarray, draws: np.ndarray, level: float) -> list[Interval]:
+        """Percentiles of ``draws`` (draws, quantities) around ``values`` (quantities,)."""
+        import numpy as np
+
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        low, high = (np.nanquantile if np.isnan(draws).any() else np.quantile)(draws, tails, axis=0)
+        return [
+            Interval(float(value), float(low[i]), float(high[i]))
+            if self.clusters[i] > 1
+            else Interval(float(value), None, None)
+            for i, value in enumerate(values)
+        ]
+
+
+def _metric_comparisons(
+    aligned: Aligned, metric: Metric, draws: int, level: float, seed: int
+) -> dict[tuple[int, int], MetricComparison]:
+    import numpy as np
+
+    from polyspan.evaluation.resampling import by_cluster, sign_flip_p_values
+
+    samples = _Samples.of(aligned, metric, draws, seed)
+    own = [samples.intervals(*parts, level) for parts in zip(samples.values, samples.draws, strict=True)]
+    scores = [of_method[metric] for of_method in aligned.scores]
+    weights = samples.quantities.weights(aligned.asked.sum(0))
+    generator = np.random.default_rng([seed, 1])
+    found = {}
+    for i, j in combinations(range(len(scores)), 2):
+        contributions = (scores[i].mean(0) - scores[j].mean(0)) @ weights.T
+        drawn = samples.draws[i] - samples.draws[j]
+        if len(scores[i]) == len(scores[j]) == 1:
+            p_values = sign_flip_p_values(by_cluster(contributions, aligned.cluster), draws, generator)
+        else:
+            p_values = _p_of_draws(drawn)
+        intervals = samples.intervals(samples.values[i] - samples.values[j], drawn, level)
+        takes_part = aligned.asked.astype(float) @ samples.quantities.members.T > 0
+        found[i, j] = [
+            Difference(int(part.sum()), a, b, difference, float(p), float(p), float(p), *_effect(column[part]))
+            for a, b, difference, p, column, part in zip(
+                own[i], own[j], intervals, p_values, contributions.T, takes_part.T, strict=True
+            )
+        ]
+    return {
+        key: _by_kind(samples.quantities, differences)
+        for key, differences in zip(found, _adjust(samples.quantities, list(found.values())), strict=True)
+    }
+
+
+def _p_of_draws(draws: np.ndarray) -> np.ndarray:
+    """Two-sided: twice the smaller share of draws on one side of 0, never 0 itself."""
+    import numpy as np
+
+    below, above = (draws <= 0).sum(0), (draws >= 0).sum(0)
+    return np.asarray(np.minimum(2 * (np.minimum(below, above) + 1) / (len(draws) + 1), 1))
+
+
+def _effect(contributions: np.ndarray) -> tuple[float | None, float, float]:
+    """Cohen's d and the shares of questions above and below 0, from what each question adds to a difference."""
+    equal = 1e-12
+    spread = float(contributions.std(ddof=1)) if len(contributions) > 1 else 0.0
+    return (
+        float(contributions.mean()) / spread if spread > equal else None,
+        float((contributions > equal).mean()),
+        float((contributions < -equal).mean()),
+    )
+
+
+def _adjust(quantities: Quantities, comparisons: list[list[Difference]]) -> list[list[Difference]]:
+    """Pairs within each comparison; every other quantity across the comparisons."""
+    import numpy as np
+    from scipy.stats import false_discovery_control
+
+    from polyspan.evaluation.resampling import holm
+
+    p_values = np.array([[difference.p for difference in differences] for differences in comparisons])
+    p_holm, p_bh = p_values.copy(), p_values.copy()
+    is_pair = np.array([kind == "pair" for kind, _ in quantities.names])
+    for row in range(len(comparisons)):
+        p_holm[row, is_pair] = holm(p_values[row, is_pair])
+        p_bh[row, is_pair] = false_discovery_control(p_values[row, is_pair])
+    for column in np.flatnonzero(~is_pair):
+        p_holm[:, column] = holm(p_values[:, column])
+        p_bh[:, column] = false_discovery_control(p_values[:, column])
+    return [
+        [
+            replace(difference, p_holm=float(p_holm[row, column]), p_bh=float(p_bh[row, column]))
+            for column, difference in enumerate(differences)
+        ]
+        for row, differences in enumerate(comparisons)
+    ]
+
+
+def _by_kind(quantities: Quantities, differences: list[Difference]) -> MetricComparison:
+    kinds: dict[Kind, dict[Any, Difference]] = {
+        "average": {},
+        "context_language": {},
+        "question_language": {},
+        "pair": {},
+    }
+    for (kind, name), difference in zip(quantities.names, differences, strict=True):
+        kinds[kind][name] = difference
+    return MetricComparison(*kinds.values())

@@ -1,0 +1,172 @@
+"""Scores question by question: read from a folder, and laid out so that two methods can be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from polyspan.evaluation.matrix import METRICS, Metric, RowScore
+from polyspan.evaluation.normalise import ScoringError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PREDICTIONS = "predictions.jsonl"
+By = Literal["seed", "passage"]
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is compared: one run, or several runs of the same method with other random seeds.
+
+    Attributes:
+        name: for tables and sentences.
+        runs: for each run its rows, all over the same questions.
+    """
+
+    name: str
+    runs: Sequence[Sequence[RowScore]]
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Rows of several methods over the same questions, as arrays.
+
+    Attributes:
+        ids: seed ids, sorted.
+        pairs: (question language, context language), sorted.
+        asked: ``(seeds, pairs)``, True where the question was asked.
+        cluster: ``(seeds,)``, number of the cluster of each seed, from 0.
+        scores: for each method and metric ``(runs, seeds, pairs)`` in [0, 1]; 0 where not asked.
+    """
+
+    ids: list[str]
+    pairs: list[tuple[str, str]]
+    asked: np.ndarray
+    cluster: np.ndarray
+    scores: list[dict[Metric, np.ndarray]]
+
+
+def read_rows(folder: Path) -> list[RowScore]:
+    """The scored rows of a run folder or an ``evaluate --output`` folder.
+
+    Raises:
+        ScoringError: there are no predictions, or a line of them is broken or has no scores.
+    """
+    path = folder / PREDICTIONS if folder.is_dir() else folder
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ScoringError(
+            f"{path}: cannot be read ({error.strerror}); name a run folder or what `polyspan evaluate --output` wrote"
+        ) from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            rows.append(
+                RowScore(
+                    str(record["id"]),
+                    str(record["question_language"]),
+                    str(record["context_language"]),
+                    float(record["f1"]),
+                    float(record["em"]),
+                    str(record.get("passage", "")),
+                )
+            )
+        except KeyError as error:
+            raise ScoringError(
+                f"{path}: line {number} has no {error}; write it again with `polyspan evaluate --output`"
+            ) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ScoringError(f"{path}: line {number} is not a prediction ({error})") from error
+    if not rows:
+        raise ScoringError(f"{path}: holds no prediction")
+    return rows
+
+
+def align(methods: Sequence[Method], by: By = "seed") -> Aligned:
+    """Lay rows out by seed and pair of languages, after a check that all were asked the same.
+
+    Args:
+        methods: the first gives the questions.
+        by: what is one cluster. "seed": all rows of a question, in whatever languages. "passage":
+            also all questions that share a passage in any language, and so on from one to the next.
+
+    Raises:
+        ScoringError: the questions differ, a row comes twice, or passages are not known.
+    """
+    import numpy as np
+
+    tables = [[_by_key(method, run) for run in method.runs] for method in methods]
+    reference = tables[0][0]
+    for method, runs in zip(methods, tables, strict=True):
+        for run in runs:
+            _check_same_questions(methods[0].name, reference, method.name, run)
+    ids = sorted({id_ for id_, _, _ in reference})
+    pairs = sorted({(question, context) for _, question, context in reference})
+    seed_of, pair_of = ({key: i for i, key in enumerate(keys)} for keys in (ids, pairs))
+    where = (
+        np.array([seed_of[id_] for id_, _, _ in reference]),
+        np.array([pair_of[question, context] for _, question, context in reference]),
+    )
+    asked = np.zeros((len(ids), len(pairs)), bool)
+    asked[where] = True
+    scores: list[dict[Metric, np.ndarray]] = []
+    for runs in tables:
+        of_method = {}
+        for metric in METRICS:
+            values = np.zeros((len(runs), *asked.shape))
+            for index, run in enumerate(runs):
+                values[index][where] = [getattr(run[key], metric) for key in reference]
+            of_method[metric] = values
+        scores.append(of_method)
+    clusters = np.arange(len(ids)) if by == "seed" else _passage_clusters(methods[0].name, ids, reference)
+    return Aligned(ids, pairs, asked, clusters, scores)
+
+
+def _by_key(method: Method, run: Sequence[RowScore]) -> dict[Key, RowScore]:
+    table = {(row.id, row.question_language, row.context_language): row for row in run}
+    if not table:
+        raise ScoringError(f"{method.name}: no rows to compare")
+    if len(table) < len(run):
+        raise ScoringError(f"{method.name}: {len(run) - len(table)} rows come twice")
+    return table
+
+
+def _check_same_questions(name: str, reference: dict[Key, RowScore], other: str, run: dict[Key, RowScore]) -> None:
+    parts = []
+    for holder, missing in ((name, reference.keys() - run.keys()), (other, run.keys() - reference.keys())):
+        if missing:
+            id_, question, context = min(missing)
+            parts.append(f"{len(missing)} of {holder} alone, such as {id_!r} {question}-{context}")
+    if not parts:
+        changed = [key for key, row in reference.items() if row.passage and run[key].passage not in ("", row.passage)]
+        if changed:
+            parts.append(f"{len(changed)} over other passages, such as {min(changed)[0]!r}")
+    if parts:
+        raise ScoringError(
+            f"{name} and {other} were asked different questions: {'; '.join(parts)};"
+            " evaluate both with the same --data, --languages and --limit"
+        )
+
+
+def _passage_clusters(name: str, ids: list[str], rows: dict[Key, RowScore]) -> np.ndarray:
+    """Connected components of the graph whose edges join each seed with its passages."""
+    import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not all(row.passage for row in rows.values()):
+        raise ScoringError(f"{name}: its rows do not say which passage they read; evaluate it again, or leave out --by")
+    seed_of = {id_: index for index, id_ in enumerate(ids)}
+    passage_of: dict[str, int] = {}
+    edges = [(seed_of[row.id], len(ids) + passage_of.setdefault(row.passage, len(passage_of))) for row in rows.values()]
+    size = len(ids) + len(passage_of)
+    begins, ends = np.array(edges).T
+    _, labels = connected_components(coo_array((np.ones(len(edges)), (begins, ends)), shape=(size, size)), False)
+    return np.unique(labels[: len(ids)], return_inverse=True)[1]
