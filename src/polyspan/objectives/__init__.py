@@ -1,7 +1,7 @@
 """Pure functions of tensors: span loss, distillation, coefficients."""
 
 from polyspan.objectives.coefficients import CoefficientKind, coefficient
-from polyspan.objectives.combined import CoefficientLevel, Losses, Weights, combined_loss
+from polyspan.objectives.combined import CoefficientLevel, Losses, Weights, combined_loss, trust_sum
 from polyspan.objectives.distillation import distillation_loss
 from polyspan.objectives.span_loss import span_loss
 
@@ -14,4 +14,5 @@ __all__ = [
     "combined_loss",
     "distillation_loss",
     "span_loss",
+    "trust_sum",
 ]

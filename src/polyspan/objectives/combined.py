@@ -48,6 +48,7 @@ def combined_loss(
     weights: Weights,
     ce_mask: Tensor | None = None,
     kl_mask: Tensor | None = None,
+    mean_trust: Tensor | None = None,
 ) -> Losses:
     """Mean over windows and over the two heads of the weighted terms.
 
@@ -63,6 +64,8 @@ def combined_loss(
         weights: see `Weights`.
         ce_mask: (batch, tokens) for the cross-entropy; None keeps all positions.
         kl_mask: (batch, tokens) for the distillation and the coefficient.
+        mean_trust: scalar, the coefficient of the batch where these windows are a part of it (see
+            `trust_sum`); their own mean by default.
     """
     ce = _heads(span_loss(logits, gold_, ce_mask) for logits, gold_ in zip(student, gold, strict=True)).mean()
     if teacher is None:
@@ -72,26 +75,56 @@ def combined_loss(
         distillation_loss(s, t, weights.temperature, kl_mask, weights.scale_by_temperature)
         for s, t in zip(student, teacher, strict=True)
     )
-    trust = _heads(
-        coefficient(t, gold_, weights.coefficient, weights.k, weights.delta, kl_mask)
-        for t, gold_ in zip(teacher, gold, strict=True)
-    )
-    trust, mean_trust = _levelled(trust, answerable, weights)
+    trust = _trust(teacher, gold, weights, kl_mask)
+    trust, mean_trust = _levelled(trust, answerable, weights, mean_trust)
     total = weights.alpha_ce * ce + weights.alpha_kl * (trust * kl).mean()
     return Losses(total, ce.detach(), kl.detach().mean(), mean_trust)
+
+
+def trust_sum(
+    teacher: tuple[Tensor, Tensor],
+    gold: tuple[Tensor, Tensor],
+    answerable: Tensor,
+    weights: Weights,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """(2,): the sum of the coefficient over windows and heads, and of how many it is the sum.
+
+    The pairs of the parts of a batch add up to the pair of the batch; its quotient is the
+    coefficient of the whole, however the batch was divided.
+    """
+    trust = _trust(teacher, gold, weights, mask)
+    counted = _counted(trust, answerable, weights)
+    return torch.stack([(trust * counted).sum(), counted.sum()])
+
+
+def _trust(
+    teacher: tuple[Tensor, Tensor], gold: tuple[Tensor, Tensor], weights: Weights, mask: Tensor | None
+) -> Tensor:
+    return _heads(
+        coefficient(logits, gold_, weights.coefficient, weights.k, weights.delta, mask)
+        for logits, gold_ in zip(teacher, gold, strict=True)
+    )
+
+
+def _counted(trust: Tensor, answerable: Tensor, weights: Weights) -> Tensor:
+    if weights.coefficient == "constant":
+        return torch.ones_like(trust)
+    return answerable.to(trust.dtype)[:, None].expand_as(trust)
 
 
 def _heads(values: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(values), dim=1)
 
 
-def _levelled(trust: Tensor, answerable: Tensor, weights: Weights) -> tuple[Tensor, Tensor]:
+def _levelled(trust: Tensor, answerable: Tensor, weights: Weights, mean: Tensor | None) -> tuple[Tensor, Tensor]:
+    counted = _counted(trust, answerable, weights)
+    if mean is None:
+        mean = (trust * counted).sum() / counted.sum().clamp(min=1)
     if weights.coefficient == "constant":
-        return trust, trust.mean()
-    answered = answerable.to(trust.dtype)[:, None].expand_as(trust)
-    mean = (trust * answered).sum() / answered.sum().clamp(min=1)
+        return trust, mean
     if weights.level == "batch":
         return mean.expand_as(trust), mean
     if weights.level == "example":
         trust = trust.mean(dim=1, keepdim=True).expand_as(trust)
-    return trust * answered, mean
+    return trust * counted, mean
