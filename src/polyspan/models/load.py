@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 EMBEDDED = "embedded"
 SHIPPED = ("polyspan-qa-en", "polyspan-small")
 DEFAULT = "polyspan-small"
+CALIBRATION_FILE = "calibration.json"
+"""In a model folder: how its logits become probabilities that can be trusted."""
+FOLDER_VERSION = 2
+"""Raised when what is written into the cached folders changes."""
 DROPOUT_FIELDS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
@@ -119,7 +124,7 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     """Write a Hugging Face folder, whole or not at all."""
     with write_aside(folder) as aside, _quiet():
         model.save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
+        _save_tokenizer(tokenizer, aside)
         config = json.loads((aside / "config.json").read_text(encoding="utf-8"))
         config.pop("_name_or_path", None)
         (aside / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -146,7 +151,7 @@ def pack_model(folder: Path, path: Path, about: dict[str, str]) -> None:
 
 def _embedded_folder() -> Path:
     source = find_data_file()
-    folder = cache_folder() / f"embedded-{sha256(source)[:16]}"
+    folder = cache_folder() / f"embedded-v{FOLDER_VERSION}-{sha256(source)[:16]}"
     if what_is_broken(folder, digests=False) is not None:
         _write_folder(folder, _base_state())
     return folder
@@ -156,10 +161,11 @@ def _shipped_folder(name: str) -> Path:
     packed = Path(str(resources.files("polyspan.models"))) / "shipped" / f"{name}.safetensors"
     if not packed.is_file():
         raise ModelError(f"{name}: {packed.name} is missing from this installation; reinstall polyspan")
-    digest = sha256(packed)[:8] + sha256(find_data_file())[:8]
-    folder = cache_folder() / f"{name}-{digest}"
+    calibration = packed.with_name(f"{name}.{CALIBRATION_FILE}")
+    sources = [packed, find_data_file(), *([calibration] if calibration.is_file() else [])]
+    folder = cache_folder() / f"{name}-v{FOLDER_VERSION}-{''.join(sha256(source)[:8] for source in sources)}"
     if what_is_broken(folder, digests=False) is not None:
-        _write_folder(folder, unpack(packed, _base_state()))
+        _write_folder(folder, unpack(packed, _base_state()), calibration)
     return folder
 
 
@@ -170,7 +176,7 @@ def _base_state() -> dict[str, Tensor]:
     return {f"bert.{name}": torch.from_numpy(value.copy()) for name, value in embedded.weights.items()}
 
 
-def _write_folder(folder: Path, state: dict[str, Tensor]) -> None:
+def _write_folder(folder: Path, state: dict[str, Tensor], calibration: Path | None = None) -> None:
     """An ordinary folder with a manifest of sizes, which is written last."""
     from transformers import BertConfig, BertForQuestionAnswering, BertModel
 
@@ -186,8 +192,20 @@ def _write_folder(folder: Path, state: dict[str, Tensor]) -> None:
                 model.load_state_dict({name.removeprefix("bert."): value for name, value in state.items()})
             model.save_pretrained(aside)
             tokenizer = build_tokenizer(embedded.vocabulary)
-            wrap_tokenizer(tokenizer, config.max_position_embeddings).save_pretrained(aside)
+            _save_tokenizer(wrap_tokenizer(tokenizer, config.max_position_embeddings), aside)
+            if calibration is not None and calibration.is_file():
+                shutil.copyfile(calibration, aside / CALIBRATION_FILE)
             write_manifest(aside)
+
+
+def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Under the class name that transformers 4 knows too; version 5 reads it as well."""
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+        path.write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def _refuse_pickle(name: str, place: str) -> None:
