@@ -17,6 +17,7 @@ def evaluate(
     ] = None,
     languages: Annotated[str | None, typer.Option(help="Keep only these, such as en,de,zh.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of each pair of languages.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Answers of each row to keep, best first.")] = 10,
     output: Annotated[Path | None, typer.Option(help="Folder for predictions.jsonl and scores.json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
@@ -25,6 +26,7 @@ def evaluate(
     from rich.console import Console
 
     from polyspan.evaluation.matrix import render_averages, render_matrix
+    from polyspan.evaluation.record import full_path
     from polyspan.experiments.recipe import Evaluation, RecipeError
     from polyspan.experiments.run import evaluate_model
     from polyspan.models import load_model
@@ -36,13 +38,15 @@ def evaluate(
                 "kind": kind,
                 "languages": languages.split(",") if languages else None,
                 "limit": limit,
+                "top_k": top_k,
             }
         )
     except ValidationError as error:
         first = error.errors()[0]
         raise RecipeError(f"--{first['loc'][0]}: {first['msg']}") from error
     loaded = load_model(model)
-    matrix = evaluate_model(loaded.model, loaded.tokenizer, evaluation, output, Console(stderr=True))
+    name = full_path(model)
+    matrix = evaluate_model(loaded.model, loaded.tokenizer, evaluation, output, Console(stderr=True), name)
     if as_json:
         print(json.dumps(matrix.to_dict()))
         return

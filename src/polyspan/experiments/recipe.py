@@ -123,6 +123,8 @@ class Evaluation(Section):
     """Keep only these."""
     limit: Positive | None = None
     """Questions of each pair of languages."""
+    top_k: Positive = 10
+    """Answers of each row to keep, best first; the table of answer ranks counts among them."""
 
 
 class Recipe(Section):

@@ -95,7 +95,9 @@ def run_recipe(recipe: Recipe, console: Console) -> RunResult:
         loaded = load_model(str(model_folder))
     matrix = None
     if recipe.evaluation is not None:
-        matrix = evaluate_model(loaded.model, loaded.tokenizer, recipe.evaluation, folder, console)
+        matrix = evaluate_model(
+            loaded.model, loaded.tokenizer, recipe.evaluation, folder, console, str(model_folder.resolve())
+        )
     return RunResult(model_folder, matrix)
 
 
@@ -143,6 +145,7 @@ def make_trainer(
     tokenised = tokenise_corpus(prepared.corpus, prepared.pairs, tokenizer)
     windows = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
     report = {
+        "languages": list(prepared.corpus.languages),
         "seeds": len(prepared.corpus),
         "pairs": len(prepared.pairs),
         "windows": len(windows),
@@ -226,15 +229,26 @@ def evaluate_model(
     evaluation: Evaluation,
     folder: Path | None,
     console: Console,
+    name: str = "",
 ) -> ScoreMatrix:
-    """Ask every pair and score it; writes ``predictions.jsonl`` and ``scores.json`` when a folder is given."""
+    """Ask every pair and score it.
+
+    Args:
+        model, tokenizer: of the reader.
+        evaluation: what it is asked.
+        folder: gets ``predictions.jsonl``, ``scores.json`` and ``evaluation.json``; nothing is written when None.
+        console: where progress goes.
+        name: of the model, for the record in the folder.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from polyspan.corpus.load import guess_kind, load_corpus
     from polyspan.encoding.predict import inference_precision, predict
     from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_rows, write_predictions
     from polyspan.evaluation.matrix import ScoreMatrix
+    from polyspan.evaluation.record import EvaluationRecord, full_path
 
+    began = time.monotonic()
     corpus = load_corpus(evaluation.path, kind=evaluation.kind, languages=evaluation.languages)
     kind = evaluation.kind or guess_kind(evaluation.path)
     pairs = limit_pairs(corpus.pairs(), evaluation.limit)
@@ -254,13 +268,26 @@ def evaluate_model(
                 tokenizer,
                 corpus,
                 pairs,
+                evaluation.top_k,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
-    rows = score_rows(corpus, predictions, rules_for(kind, corpus.languages))
+    seconds = time.monotonic() - began
+    rules = rules_for(kind, corpus.languages)
+    rows = score_rows(corpus, predictions, rules)
     matrix = ScoreMatrix.from_rows(rows)
     if folder is not None:
         write_predictions(folder / "predictions.jsonl", predictions, rows)
         write_text(folder / "scores.json", json.dumps(matrix.to_dict(), indent=1) + "\n")
+        EvaluationRecord(
+            model=name,
+            path=full_path(evaluation.path),
+            kind=kind,
+            languages=evaluation.languages,
+            limit=evaluation.limit,
+            rules=rules,
+            top_k=evaluation.top_k,
+            seconds=round(seconds, 2),
+        ).write(folder)
     return matrix
 
 
