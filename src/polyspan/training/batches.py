@@ -6,11 +6,15 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from polyspan.encoding.batches import token_batches
 from polyspan.encoding.windows import Windows, build_batch
+
+WINDOWS = "windows"
+"""Name, in a batch, of the number of windows that count: 0 in a stand-in."""
 
 
 class _Indices(Dataset[int]):
@@ -27,49 +31,94 @@ class _Indices(Dataset[int]):
 class EpochBatches:
     """Batches grouped once, visited in another order every epoch.
 
+    What one optimiser step sees, over all processes and accumulated batches, is grouped first, by
+    a budget of ``batch_tokens`` for each part; then it is divided into the parts. So the steps of
+    a run depend on the product of the three alone: two processes see what one process sees that
+    accumulates two batches, or that has twice the budget. Whole windows are dealt out, so a part
+    can be over its budget by less than one window. A step of fewer windows than parts leaves some
+    parts empty; every process has the same number of parts, and every window is in exactly one.
+
     The grouping is fixed so that every epoch has the same number of steps, which the schedule and
     a resumed run rely on. The order depends on the seed and the epoch alone.
+
+    Args:
+        windows: what is grouped.
+        batch_tokens: tokens of a part, padding included.
+        seed: of grouping and order.
+        accumulate: parts of a step that this process sees one after the other.
+        processes, process: how many there are, and which this is.
     """
 
-    def __init__(self, windows: Windows, batch_tokens: int, seed: int) -> None:
-        self.batches = token_batches(windows.lengths().tolist(), batch_tokens, seed)
+    def __init__(
+        self,
+        windows: Windows,
+        batch_tokens: int,
+        seed: int,
+        accumulate: int = 1,
+        processes: int = 1,
+        process: int = 0,
+    ) -> None:
+        parts = accumulate * processes
+        self.steps = token_batches(windows.lengths().tolist(), batch_tokens * parts, seed)
         self.seed = seed
         self.epoch = 0
+        self.accumulate = accumulate
+        self.processes = processes
+        self.process = process
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.steps) * self.accumulate
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = list(range(len(self.batches)))
+        order = list(range(len(self.steps)))
         random.Random(f"{self.seed}-{self.epoch}").shuffle(order)
-        return (self.batches[at] for at in order)
+        for at in order:
+            parts = divide(self.steps[at], self.accumulate * self.processes)
+            yield from parts[self.process :: self.processes]
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer at the start of each epoch."""
         self.epoch = epoch
 
 
+def divide(items: list[int], parts: int) -> list[list[int]]:
+    """Runs of items of nearly the same number, the longer ones first; empty ones where there are too few."""
+    size, longer = divmod(len(items), parts)
+    found, begin = [], 0
+    for part in range(parts):
+        end = begin + size + (part < longer)
+        found.append(items[begin:end])
+        begin = end
+    return found
+
+
 @dataclass(frozen=True)
 class Collator:
-    """Put the token lists of a batch together, as a flat mapping of tensors."""
+    """Put the token lists of a batch together, as a flat mapping of tensors.
+
+    An empty batch becomes the shortest window as a stand-in that does not count, because every
+    process must take part in every step.
+    """
 
     windows: Windows
+    shortest: int
 
     def __call__(self, indices: list[int]) -> dict[str, Tensor]:
-        batch = build_batch(self.windows, indices)
+        batch = build_batch(self.windows, indices or [self.shortest])
         start, end = batch.gold
         return {
             **batch.inputs,
             "context_mask": batch.context_mask,
             "start_positions": start,
             "end_positions": end,
+            WINDOWS: torch.tensor(len(indices)),
         }
 
 
-def train_loader(windows: Windows, batch_tokens: int, seed: int) -> DataLoader[int]:
+def train_loader(windows: Windows, batches: EpochBatches) -> DataLoader[int]:
     """A loader of the windows; built in the training process, as workers gain nothing here."""
     return DataLoader(
         _Indices(len(windows)),
-        batch_sampler=EpochBatches(windows, batch_tokens, seed),
-        collate_fn=Collator(windows),
+        batch_sampler=batches,
+        collate_fn=Collator(windows, int(windows.lengths().argmin())),
     )

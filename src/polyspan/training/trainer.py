@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import reduce
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
 from polyspan.encoding.windows import Windows
-from polyspan.objectives import Losses, Weights, combined_loss
-from polyspan.training.batches import train_loader
+from polyspan.objectives import Losses, Weights, combined_loss, trust_sum
+from polyspan.training.batches import WINDOWS, EpochBatches, train_loader
 from polyspan.training.checkpoints import CheckpointManifest
 from polyspan.training.teacher import TEACHER_FILE, Teacher, TeacherGenerations, TeacherUpdate
+
+ENCODER_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+TAUGHT = "teacher"
+"""Name, in a batch, of the teacher's start and end logits."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the batches of one optimiser step share, over all processes and accumulated batches.
+
+    Attributes:
+        windows: how many there are.
+        batches: how many batches this process has.
+        mean_trust: the coefficient of the whole step; None without a teacher.
+    """
+
+    windows: Tensor
+    batches: int
+    mean_trust: Tensor | None
 
 
 class SpanTrainer(Trainer):
     """Trains a span reader with cross-entropy and, if asked, self-distillation.
+
+    The objective is that of the whole step, over all processes and accumulated batches: every
+    window weighs the same and the coefficient per batch is the step's, however it was divided.
 
     The cross-entropy ranges over the context and the first special token. The distillation and the
     coefficient range over the context, and over the first special token where it is the label;
@@ -48,51 +74,117 @@ class SpanTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(model=model, args=args, train_dataset=range(len(windows)), **kwargs)
-        # The loss is a mean over the batch, so accumulated batches must be averaged.
+        # compute_loss weighs each batch by its share of the step, so nothing is left to average.
         self.model_accepts_loss_kwargs = False
+        self.loss_is_scaled_for_ga = True
+        # Several devices are for several processes; one process would copy the model to all of them.
+        self.args._n_gpu = min(self.args.n_gpu, 1)
         self.windows = windows
         self.weights = weights
         self.batch_tokens = batch_tokens
         self.mask_context = mask_context
         self.teacher: Teacher | None = None
         self.last_losses: Losses | None = None
+        self._step: Step | None = None
+        self._losses: list[Tensor] = []
         if weights.alpha_kl:
             self.teacher = Teacher(model)
             self.add_callback(TeacherGenerations(self.teacher, teacher_update, teacher_every, teacher_decay))
         self.add_callback(CheckpointManifest())
 
     def get_train_dataloader(self) -> DataLoader[int]:
-        """Token-budget batches instead of a number of examples."""
-        loader = train_loader(self.windows, self.batch_tokens, self.args.seed)
-        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+        """Token-budget batches instead of a number of examples; this process's part of them."""
+        batches = EpochBatches(
+            self.windows,
+            self.batch_tokens,
+            self.args.seed,
+            self.args.gradient_accumulation_steps,
+            self.args.world_size,
+            self.args.process_index,
+        )
+        loader = train_loader(self.windows, batches)
+        # The batches are divided already, so accelerate need not: it cannot divide those of unequal size.
+        return prepare_data_loader(  # type: ignore[no-any-return]
+            loader, self.args.device, num_processes=1, process_index=0, put_on_device=True
+        )
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], None]:
+        """This process's batches of a step, with the teacher's logits, and what the step has in all.
+
+        The coefficient per batch needs the teacher's view of all of them before the first is learnt.
+        """
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        totals = torch.zeros(3, device=device)
+        for batch in batches:
+            totals[0] += batch[WINDOWS]
+            if self.teacher is not None:
+                batch[TAUGHT] = self._teach(batch)
+                if batch[WINDOWS]:
+                    totals[1:] += self._trust(batch)
+        windows, *trust = reduce(totals, "sum")
+        mean_trust = trust[0] / trust[1].clamp(min=1) if self.teacher is not None else None
+        self._step = Step(windows, len(batches), mean_trust)
+        return batches, None
+
+    @torch.no_grad()
+    def _teach(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        assert self.teacher is not None
+        with self.accelerator.autocast():
+            return self.teacher.logits({name: batch[name] for name in ENCODER_INPUTS if name in batch})
+
+    def _trust(self, batch: dict[str, Any]) -> Tensor:
+        gold = batch["start_positions"], batch["end_positions"]
+        _, kl_mask = self._masks(batch)
+        return trust_sum(batch[TAUGHT], gold, gold[0] > 0, self.weights, kl_mask)
+
+    def _masks(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Where the cross-entropy and where the distillation look, each (batch, tokens)."""
+        if not self.mask_context:
+            real = batch["attention_mask"].bool()
+            return real, real
+        ce_mask, kl_mask = batch["context_mask"].clone(), batch["context_mask"].clone()
+        ce_mask[:, 0] = True
+        kl_mask[:, 0] = batch["start_positions"] == 0
+        return ce_mask, kl_mask
 
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: dict[str, Tensor],
+        inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The objective of one batch; its terms stay in ``last_losses`` for the log."""
-        inputs = dict(inputs)
-        gold = inputs.pop("start_positions"), inputs.pop("end_positions")
-        context_mask = inputs.pop("context_mask")
-        answerable = gold[0] > 0
-        outputs = model(**inputs)
-        student = outputs.start_logits, outputs.end_logits
-        teacher = None
-        if self.teacher is not None:
-            with self.accelerator.autocast():
-                teacher = self.teacher.logits(inputs)
-        ce_mask = kl_mask = inputs["attention_mask"].bool()
-        if self.mask_context:
-            ce_mask = context_mask.clone()
-            ce_mask[:, 0] = True
-            kl_mask = context_mask.clone()
-            kl_mask[:, 0] = ~answerable
-        losses = combined_loss(student, teacher, gold, answerable, self.weights, ce_mask, kl_mask)
-        self.last_losses = losses
-        return (losses.total, outputs) if return_outputs else losses.total
+        """A batch's part of the step's objective; the terms of the step stay in ``last_losses`` for the log."""
+        assert self._step is not None
+        outputs = model(**{name: inputs[name] for name in ENCODER_INPUTS if name in inputs})
+        gold = inputs["start_positions"], inputs["end_positions"]
+        ce_mask, kl_mask = self._masks(inputs)
+        losses = combined_loss(
+            (outputs.start_logits, outputs.end_logits),
+            inputs.get(TAUGHT),
+            gold,
+            gold[0] > 0,
+            self.weights,
+            ce_mask,
+            kl_mask,
+            self._step.mean_trust,
+        )
+        part = inputs[WINDOWS] / self._step.windows
+        self._note(losses, part)
+        # The processes' gradients are averaged where the step's objective is a sum over them.
+        total = losses.total * (part * self.args.world_size)
+        return (total, outputs) if return_outputs else total
+
+    def _note(self, losses: Losses, part: Tensor) -> None:
+        """Keep a batch's terms, and with the last batch of a step make them the step's."""
+        assert self._step is not None
+        names = [field.name for field in fields(losses)]
+        self._losses.append(torch.stack([getattr(losses, name).detach() for name in names]) * part)
+        if len(self._losses) == self._step.batches:
+            self.last_losses = Losses(*reduce(torch.stack(self._losses).sum(dim=0), "sum"))
+            self._losses = []
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
