@@ -75,6 +75,42 @@ def get(
     print(to / data_set.folder)
 
 
+@app.command("leakage")
+def leakage(
+    train: Annotated[str, typer.Option("--train", help="File, folder or name of what is trained on.")],
+    test: Annotated[str, typer.Option("--test", help="File, folder or name of what is measured on.")],
+    train_kind: Annotated[str | None, typer.Option(help="squad, mlqa, xquad, tydiqa, table or hub.")] = None,
+    test_kind: Annotated[str | None, typer.Option(help="The same for the test set.")] = None,
+    train_languages: Annotated[str | None, typer.Option(help="Train on these alone, such as en,de,zh.")] = None,
+    test_languages: Annotated[str | None, typer.Option(help="Measure on these alone.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what a test set shares with training data: ids, passages, near copies, translated questions."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from polyspan.corpus import load_corpus
+    from polyspan.corpus.leakage import KINDS, find_leakage
+
+    train_corpus, test_corpus = (
+        load_corpus(path, kind=kind, languages=languages.split(",") if languages else None)  # type: ignore[arg-type]
+        for path, kind, languages in ((train, train_kind, train_languages), (test, test_kind, test_languages))
+    )
+    found = find_leakage(train_corpus, test_corpus)
+    if as_json:
+        print(json.dumps(found.to_dict(), ensure_ascii=False))
+        return
+    table = Table(box=None)
+    for heading in ("of the test set", "shared", "of", "for example"):
+        table.add_column(heading, justify="right" if heading in {"shared", "of"} else "left", overflow="fold")
+    for kind, count in found.counts().items():
+        total = found.test_passages if kind in {"passages", "near_passages"} else found.questions
+        first = next(iter(getattr(found, kind)), "")
+        table.add_row(KINDS[kind], str(count), str(total), Text(first if isinstance(first, str) else first.begins))
+    Console().print(table)
+
+
 @app.command("check")
 def check(
     path: Annotated[str, typer.Argument(help="File, folder or name.")],

@@ -19,6 +19,9 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Questions of each pair of languages.")] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Answers of each row to keep, best first.")] = 10,
     output: Annotated[Path | None, typer.Option(help="Folder for predictions.jsonl and scores.json.")] = None,
+    leakage: Annotated[
+        str, typer.Option(help="Where the model's training data and this share something: fail, warn or ignore.")
+    ] = "warn",
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
     """Ask a model every question over every context and score the answers."""
@@ -27,6 +30,7 @@ def evaluate(
 
     from polyspan.evaluation.matrix import render_averages, render_matrix
     from polyspan.evaluation.record import full_path
+    from polyspan.experiments.leakage import check_evaluation
     from polyspan.experiments.recipe import Evaluation, RecipeError
     from polyspan.experiments.run import evaluate_model
     from polyspan.models import load_model
@@ -44,9 +48,10 @@ def evaluate(
     except ValidationError as error:
         first = error.errors()[0]
         raise RecipeError(f"--{first['loc'][0]}: {first['msg']}") from error
+    console = Console(stderr=True)
     loaded = load_model(model)
-    name = full_path(model)
-    matrix = evaluate_model(loaded.model, loaded.tokenizer, evaluation, output, Console(stderr=True), name)
+    check_evaluation(model, evaluation, output, leakage, console)
+    matrix = evaluate_model(loaded.model, loaded.tokenizer, evaluation, output, console, full_path(model))
     if as_json:
         print(json.dumps(matrix.to_dict()))
         return

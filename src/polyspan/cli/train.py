@@ -16,19 +16,22 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Only go on with a run: an error where none was begun.")
     ] = False,
+    leakage: Annotated[
+        str, typer.Option(help="Where training data and evaluation share something: fail, warn or ignore.")
+    ] = "warn",
 ) -> None:
     """Train a model from a recipe. The same command goes on from the newest whole checkpoint of a stopped run."""
     from rich.console import Console
 
     from polyspan.evaluation.matrix import render_averages, render_matrix
-    from polyspan.experiments.recipe import load_recipe
-    from polyspan.experiments.run import RECIPE_FILE, RunError, run_recipe
+    from polyspan.experiments.recipe import RECIPE_FILE, load_recipe
+    from polyspan.experiments.run import RunError, run_recipe
 
     console = Console(stderr=True)
     chosen = load_recipe(recipe / RECIPE_FILE if recipe.is_dir() else recipe, settings)
     if resume and not (chosen.run_dir / RECIPE_FILE).is_file():
         raise RunError(f"{chosen.run_dir}: no run was begun here; leave out --resume to begin it")
-    result = run_recipe(chosen, console)
+    result = run_recipe(chosen, console, leakage)
     if result.matrix is not None:
         console.print(render_matrix(result.matrix))
         console.print(render_averages(result.matrix))

@@ -8,7 +8,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from polyspan.corpus.model import CorpusError, ParallelCorpus, Seed
 
@@ -27,10 +27,20 @@ CANDIDATES = 0.5
 SHINGLE = 3
 """Tokens of a shingle."""
 EXAMPLES = 5
+BEGINS = 60
+"""Characters of a passage that are shown."""
 
 # Scripts written without spaces, of which each character is a token: Thai and Lao, Burmese, Khmer, kana, Han.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 _TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
+
+
+class SharedPassage(NamedTuple):
+    """Ids of a test passage and of the training passage like it, and how the test passage begins."""
+
+    test: str
+    train: str
+    begins: str
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class Leakage:
         ids: of test questions whose id is among the training data, in whatever language.
         parallel_questions: those of them that are asked in words which training does not hold, as
             in another language.
-        passages: (test passage, training passage) with the same words.
+        passages: those with the same words as a training passage.
         near_passages: the same for near copies, and not for those above; None where it was not
             looked for.
     """
@@ -54,8 +64,8 @@ class Leakage:
     test_passages: int
     ids: list[str]
     parallel_questions: list[str]
-    passages: list[tuple[str, str]]
-    near_passages: list[tuple[str, str]] | None
+    passages: list[SharedPassage]
+    near_passages: list[SharedPassage] | None
 
     def __bool__(self) -> bool:
         return bool(self.ids or self.passages or self.near_passages)
@@ -72,7 +82,13 @@ class Leakage:
             "test": self.test,
             "questions": self.questions,
             "test_passages": self.test_passages,
-            "examples": {kind: (getattr(self, kind) or [])[:EXAMPLES] for kind in KINDS},
+            "examples": {
+                kind: [
+                    found._asdict() if isinstance(found, SharedPassage) else found
+                    for found in (getattr(self, kind) or [])[:EXAMPLES]
+                ]
+                for kind in KINDS
+            },
         }
 
     def __str__(self) -> str:
@@ -102,6 +118,11 @@ def find_leakage(train: ParallelCorpus, test: ParallelCorpus, near: bool = True)
     )
     first = {"".join(tokens): id_ for id_, tokens in reversed(train_tokens.items())}
     exact = {id_: same for id_, tokens in test_tokens.items() if (same := first.get("".join(tokens)))}
+    near_copies = _near_copies(train_tokens, test_tokens, exact) if near else None
+
+    def described(shared: dict[str, str]) -> list[SharedPassage]:
+        return [SharedPassage(id_, same, test.passages[id_].text[:BEGINS]) for id_, same in shared.items()]
+
     return Leakage(
         train=train.name,
         test=test.name,
@@ -109,8 +130,8 @@ def find_leakage(train: ParallelCorpus, test: ParallelCorpus, near: bool = True)
         test_passages=len(test.passages),
         ids=[seed.id for seed in common],
         parallel_questions=[seed.id for seed in common if _words(seed) - _words(train.seeds[seed.id])],
-        passages=list(exact.items()),
-        near_passages=_near_copies(train_tokens, test_tokens, exact) if near else None,
+        passages=described(exact),
+        near_passages=None if near_copies is None else described(near_copies),
     )
 
 
@@ -122,9 +143,7 @@ def _words(seed: Seed) -> set[str]:
     return {"".join(_tokens(question)) for question in seed.questions.values()}
 
 
-def _near_copies(
-    train: dict[str, list[str]], test: dict[str, list[str]], known: Collection[str]
-) -> list[tuple[str, str]]:
+def _near_copies(train: dict[str, list[str]], test: dict[str, list[str]], known: Collection[str]) -> dict[str, str]:
     """The nearest training passage of each test passage that has a near copy and is not known yet."""
     try:
         from datasketch import MinHash, MinHashLSH
@@ -145,7 +164,7 @@ def _near_copies(
             shared = len(shingles & other) / len(shingles | other)
             if shared >= best[test_id][0]:
                 best[test_id] = (shared, train_id)
-    return [(id_, best[id_][1]) for id_ in wanted if id_ in best and best[id_][1]]
+    return {id_: best[id_][1] for id_ in wanted if id_ in best and best[id_][1]}
 
 
 def _shingles(tokens: list[str]) -> set[bytes]:

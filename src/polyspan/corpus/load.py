@@ -85,6 +85,11 @@ def guess_kind(path: str | Path) -> Kind:
     raise CorpusError(f"{path}: its layout is not clear; name it: --kind {'|'.join(get_args(Kind))}")
 
 
+def is_shipped(path: str | Path) -> bool:
+    """Whether this names a part of the corpus that ships."""
+    return _shipped(path) is not None
+
+
 def _shipped(path: str | Path) -> Path | None:
     name, _, split = str(path).partition("/")
     if name != SHIPPED or Path(path).exists():

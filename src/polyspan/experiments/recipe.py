@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from polyspan.errors import PolyspanError
 
+RECIPE_FILE = "recipe.yaml"
 Kind = Literal["squad", "mlqa", "xquad", "tydiqa", "table", "hub"]
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from polyspan.encoding.tokens import tokenise_corpus
 from polyspan.encoding.windows import make_windows
 from polyspan.errors import PolyspanError
+from polyspan.experiments.leakage import check_training
 from polyspan.experiments.prepare import Prepared, prepare
-from polyspan.experiments.recipe import Evaluation, Recipe, dump_recipe
+from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, dump_recipe
 from polyspan.files import write_text
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from polyspan.evaluation.matrix import ScoreMatrix
 
-RECIPE_FILE = "recipe.yaml"
 CHECKPOINTS = "checkpoints"
 
 
@@ -50,7 +50,7 @@ class RunResult:
     matrix: ScoreMatrix | None
 
 
-def run_recipe(recipe: Recipe, console: Console) -> RunResult:
+def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunResult:
     """Train, save, and evaluate if the recipe says so.
 
     A run folder that holds a finished model of the same recipe is not trained again; one that was
@@ -59,8 +59,11 @@ def run_recipe(recipe: Recipe, console: Console) -> RunResult:
     Args:
         recipe: what to do.
         console: where progress goes.
+        leakage: what to do where training data and evaluation share something: "fail", "warn" or
+            "ignore"; found is written to ``leakage.json``.
 
     Raises:
+        LeakageError: there is leakage and it was not to be.
         RunError: the run folder belongs to another recipe, or cannot be written.
         RunStopped: Ctrl-C or SIGTERM came; a checkpoint was written.
     """
@@ -82,6 +85,7 @@ def run_recipe(recipe: Recipe, console: Console) -> RunResult:
             seed=recipe.seed,
         )
         prepared = prepare(recipe.data, recipe.seed)
+        check_training(recipe, prepared.corpus, leakage, console)
         trainer = make_trainer(recipe, loaded.model, loaded.tokenizer, prepared, console)
         checkpoint, skipped = newest_checkpoint(folder / CHECKPOINTS)
         for reason in skipped:
@@ -242,7 +246,7 @@ def evaluate_model(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from polyspan.corpus.load import guess_kind, load_corpus
+    from polyspan.corpus.load import guess_kind, is_shipped, load_corpus
     from polyspan.encoding.predict import inference_precision, predict
     from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_rows, write_predictions
     from polyspan.evaluation.matrix import ScoreMatrix
@@ -272,7 +276,7 @@ def evaluate_model(
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
     seconds = time.monotonic() - began
-    rules = rules_for(kind, corpus.languages)
+    rules = rules_for(None if is_shipped(evaluation.path) else kind, corpus.languages)
     rows = score_rows(corpus, predictions, rules)
     matrix = ScoreMatrix.from_rows(rows)
     if folder is not None:
