@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from polyspan.cli import ask, data, demo, doctor, evaluate, recipe, train
+from polyspan.cli import ask, compare, data, demo, doctor, evaluate, recipe, train
 from polyspan.errors import PolyspanError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("ask")(ask.ask)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data", help="List, fetch and check data sets.")
