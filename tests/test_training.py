@@ -119,24 +119,24 @@ def test_teacher_shares_what_is_frozen_and_copies_the_rest(model: Path, tmp_path
     assert torch.equal(teacher.model.qa_outputs.weight, before)  # type: ignore[union-attr]
     teacher.follow(student, 0.75)
     assert torch.allclose(teacher.model.qa_outputs.weight, before + 0.25)  # type: ignore[union-attr]
-    teacher.save(tmp_path / "t.safetensors", student)
+    teacher.save(tmp_path / "t.safetensors", student, {"generation": 4})
     teacher.copy_from(student)
     assert torch.equal(teacher.model.qa_outputs.weight, head)  # type: ignore[union-attr]
-    teacher.load(tmp_path / "t.safetensors")
+    assert teacher.load(tmp_path / "t.safetensors") == {"generation": 4}
     assert torch.allclose(teacher.model.qa_outputs.weight, before + 0.25)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("update", "expected"), [("epoch", 2), ("steps", 3), ("never", 0)])
 def test_generations(model: Path, tmp_path: Path, update: Any, expected: int) -> None:
     student = tiny_student(model)
-    generations = TeacherGenerations(Teacher(student), update, every=3)
+    generations = TeacherGenerations(Teacher(student), student, update, every=3)
     arguments, state = TrainingArguments(output_dir=str(tmp_path)), TrainerState()
     for epoch in range(3):
         state.epoch = float(epoch)
-        generations.on_epoch_begin(arguments, state, None, model=student)  # type: ignore[arg-type]
+        generations.on_epoch_begin(arguments, state, None)  # type: ignore[arg-type]
         for _ in range(3):
             state.global_step += 1
-            generations.on_step_end(arguments, state, None, model=student)  # type: ignore[arg-type]
+            generations.on_step_end(arguments, state, None)  # type: ignore[arg-type]
     assert generations.generation == expected
 
 

@@ -25,11 +25,18 @@ def write_aside(path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         aside = Path(folder) / path.name
         yield aside
-        for file in [aside] if aside.is_file() else [entry for entry in aside.rglob("*") if entry.is_file()]:
-            _flush(file)
+        for entry in [aside, *(aside.rglob("*") if aside.is_dir() else ())]:
+            flush(entry)
         if aside.is_dir() and path.is_dir():
             shutil.move(path, Path(folder) / "replaced")
         aside.replace(path)
+        flush(path.parent)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what `write_aside` of this path left behind when its process was killed."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -40,10 +47,11 @@ def write_text(path: Path, text: str) -> None:
 
 def write_manifest(folder: Path) -> None:
     """Flush a folder's files and note their sizes and digests in it; written last, it says that all are there."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     rows = {}
-    for path in files:
-        _flush(path)
+    for path in sorted(folder.rglob("*")):
+        flush(path)
+        if path.is_dir() or path.name == MANIFEST:
+            continue
         rows[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": sha256(path)}
     write_text(folder / MANIFEST, json.dumps(rows, indent=1) + "\n")
 
@@ -78,8 +86,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
+def flush(path: Path) -> None:
+    """See that a file's content, or a folder's list of names, has reached the disk."""
+    if path.is_dir() and os.name == "nt":  # which flushes names by itself and opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

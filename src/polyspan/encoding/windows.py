@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -65,6 +66,16 @@ class Windows:
         """Position in a window of its first context token."""
         template = self.tokenised.template
         return len(template.before) + len(self.question(pair)) + len(template.between)
+
+    def digest(self) -> str:
+        """SHA-256 over all tokens and windows, in hexadecimal: equal for equal data."""
+        total = hashlib.sha256()
+        for texts in (self.tokenised.questions, self.tokenised.passages):
+            for text in texts.values():
+                total.update(text.ids)
+        for column in (self.pair_index, self.begin, self.end, self.gold_start, self.gold_end):
+            total.update(column)
+        return total.hexdigest()
 
     def lengths(self) -> NDArray[np.int32]:
         """(windows,), tokens of each window, special tokens included."""

@@ -205,7 +205,9 @@ def make_trainer(
         teacher_decay=objective.teacher_decay,
     )
     trainer.remove_callback(transformers.PrinterCallback)
-    trainer.add_callback(MetricsLog(trainer, recipe.run_dir / METRICS_FILE))
+    log = MetricsLog(trainer, recipe.run_dir / METRICS_FILE)
+    trainer.add_callback(log)
+    trainer.kept.append(log)
     trainer.add_callback(ProgressBar(trainer, console))
     return trainer
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from polyspan.files import write_text
+from polyspan.processes import is_main_process
 
 if TYPE_CHECKING:
     from polyspan.training.trainer import SpanTrainer
@@ -17,23 +21,31 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class MetricsLog(TrainerCallback):
-    """One JSON line a step: losses, coefficient, learning rate, teacher generation.
+    """One JSON line a step: losses, coefficient, learning rate.
 
-    No times are written, so that the same run gives the same bytes. A run that goes on from a
-    checkpoint cuts the lines of the steps that it does again.
+    No times are written, so that the same run gives the same bytes. Checkpoints keep the lines of
+    the steps so far; a run that goes on from one takes up from there.
     """
 
     def __init__(self, trainer: SpanTrainer, path: Path) -> None:
         self.trainer = trainer
         self.path = path
 
+    def save_to(self, checkpoint: Path) -> None:
+        """Copy the lines into the checkpoint."""
+        shutil.copyfile(self.path, checkpoint / METRICS_FILE)
+
+    def load_from(self, checkpoint: Path) -> None:
+        """Take the checkpoint's lines instead of those there are: they may be more, or fewer after a power cut."""
+        if is_main_process():
+            write_text(self.path, (checkpoint / METRICS_FILE).read_text(encoding="utf-8"))
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Keep the lines of the steps that are not done again."""
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("".join(line + "\n" for line in lines[: state.global_step]), encoding="utf-8")
+        """Begin with no lines, where the run begins."""
+        if state.is_world_process_zero and state.global_step == 0:
+            write_text(self.path, "")
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write the step's line."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_callback import ExportableState
 
 TeacherUpdate = Literal["epoch", "steps", "ema", "never"]
 TEACHER_FILE = "teacher.safetensors"
@@ -53,42 +53,56 @@ class Teacher:
         outputs = self.model(**inputs)
         return outputs.start_logits, outputs.end_logits
 
-    def save(self, path: Path, student: nn.Module) -> None:
-        """Write the parameters that are not shared with the student."""
+    def save(self, path: Path, student: nn.Module, numbers: dict[str, int]) -> None:
+        """Write the parameters that are not shared with the student, and numbers to keep with them."""
         moving = {name for name, p in student.named_parameters() if p.requires_grad}
         tensors = {name: p.contiguous() for name, p in self.model.named_parameters() if name in moving}
-        save_file(tensors, path)
+        save_file(tensors, path, metadata={name: str(number) for name, number in numbers.items()})
 
     @torch.no_grad()
-    def load(self, path: Path) -> None:
-        """Read what `save` wrote."""
+    def load(self, path: Path) -> dict[str, int]:
+        """Read what `save` wrote into the model; returns the numbers."""
         own = dict(self.model.named_parameters())
-        for name, value in load_file(path).items():
-            own[name].copy_(value)
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (it is no mapping)
+                own[name].copy_(file.get_tensor(name))
+            return {name: int(number) for name, number in file.metadata().items() if name != "format"}
 
 
-class TeacherGenerations(TrainerCallback, ExportableState):
+class TeacherGenerations(TrainerCallback):
     """Renew the teacher: at every later epoch, every n steps, after every step (EMA), or never.
 
     Generation 0 is the phase-1 model, which is also the first student (Carrino et al. 2023,
-    section 3.3), so the divergence starts at 0 and acts as an anchor. The step of the last renewal
-    is kept in checkpoints: going on inside an epoch must not renew the teacher.
+    section 3.3), so the divergence starts at 0 and acts as an anchor. The teacher, its generation
+    and the step of the last renewal are kept in checkpoints: going on inside an epoch must not
+    renew the teacher.
     """
 
-    def __init__(self, teacher: Teacher, update: TeacherUpdate = "epoch", every: int = 0, decay: float = 0.999) -> None:
+    def __init__(
+        self,
+        teacher: Teacher,
+        student: nn.Module,
+        update: TeacherUpdate = "epoch",
+        every: int = 0,
+        decay: float = 0.999,
+    ) -> None:
         self.teacher = teacher
+        self.student = student
         self.update = update
         self.every = every
         self.decay = decay
         self.generation = 0
         self.renewed_at = 0
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps beside the teacher's weights."""
-        return {
-            "args": {"update": self.update, "every": self.every, "decay": self.decay},
-            "attributes": {"generation": self.generation, "renewed_at": self.renewed_at},
-        }
+    def save_to(self, checkpoint: Path) -> None:
+        """Write the teacher's weights, with its generation beside them."""
+        numbers = {"generation": self.generation, "renewed_at": self.renewed_at}
+        self.teacher.save(checkpoint / TEACHER_FILE, self.student, numbers)
+
+    def load_from(self, checkpoint: Path) -> None:
+        """Read them again."""
+        numbers = self.teacher.load(checkpoint / TEACHER_FILE)
+        self.generation, self.renewed_at = numbers["generation"], numbers["renewed_at"]
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -96,21 +110,16 @@ class TeacherGenerations(TrainerCallback, ExportableState):
         """The teacher becomes the student of the epoch before."""
         whole_epoch = float(state.epoch or 0).is_integer()
         if self.update == "epoch" and whole_epoch and state.global_step > self.renewed_at:
-            self._renew(kwargs["model"], state.global_step)
+            self._renew(state.global_step)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Every n steps, or a little after every step."""
         if self.update == "steps" and state.global_step % self.every == 0:
-            self._renew(kwargs["model"], state.global_step)
+            self._renew(state.global_step)
         elif self.update == "ema":
-            self.teacher.follow(kwargs["model"], self.decay)
+            self.teacher.follow(self.student, self.decay)
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Put the teacher into the checkpoint that was just written."""
-        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        self.teacher.save(folder / TEACHER_FILE, kwargs["model"])
-
-    def _renew(self, student: nn.Module, step: int) -> None:
-        self.teacher.copy_from(student)
+    def _renew(self, step: int) -> None:
+        self.teacher.copy_from(self.student)
         self.generation += 1
         self.renewed_at = step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,8 +18,8 @@ from transformers import Trainer, TrainingArguments
 from polyspan.encoding.windows import Windows
 from polyspan.objectives import Losses, Weights, combined_loss, trust_sum
 from polyspan.training.batches import WINDOWS, EpochBatches, train_loader
-from polyspan.training.checkpoints import CheckpointManifest
-from polyspan.training.teacher import TEACHER_FILE, Teacher, TeacherGenerations, TeacherUpdate
+from polyspan.training.checkpoints import PREFIX, SAVING, Conditions, Kept, publish
+from polyspan.training.teacher import Teacher, TeacherGenerations, TeacherUpdate
 
 ENCODER_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TAUGHT = "teacher"
@@ -85,12 +86,15 @@ class SpanTrainer(Trainer):
         self.mask_context = mask_context
         self.teacher: Teacher | None = None
         self.last_losses: Losses | None = None
+        self.kept: list[Kept] = [Conditions(self.args.world_size, windows.digest())]
+        self._saving = False
         self._step: Step | None = None
         self._losses: list[Tensor] = []
         if weights.alpha_kl:
             self.teacher = Teacher(model)
-            self.add_callback(TeacherGenerations(self.teacher, teacher_update, teacher_every, teacher_decay))
-        self.add_callback(CheckpointManifest())
+            generations = TeacherGenerations(self.teacher, model, teacher_update, teacher_every, teacher_decay)
+            self.add_callback(generations)
+            self.kept.append(generations)
 
     def get_train_dataloader(self) -> DataLoader[int]:
         """Token-budget batches instead of a number of examples; this process's part of them."""
@@ -186,10 +190,35 @@ class SpanTrainer(Trainer):
             self.last_losses = Losses(*reduce(torch.stack(self._losses).sum(dim=0), "sum"))
             self._losses = []
 
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = super()._get_output_dir(trial)
+        return str(Path(folder) / SAVING) if self._saving else folder
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write a checkpoint aside, with all that is kept, and publish it when it is whole."""
+        folder, name = Path(str(self.args.output_dir)), f"{PREFIX}{self.state.global_step}"
+        if self.args.should_save:
+            shutil.rmtree(folder / SAVING, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self._saving = True
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                for kept in self.kept:
+                    kept.save_to(folder / SAVING / name)
+                publish(folder, name, self.args.save_total_limit or 1)
+        except BaseException:
+            shutil.rmtree(folder / SAVING, ignore_errors=True)
+            raise
+        finally:
+            self._saving = False
+        self.accelerator.wait_for_everyone()
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        for kept in self.kept:
+            kept.load_from(Path(resume_from_checkpoint))
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if self.teacher is not None:
-            self.teacher.load(Path(resume_from_checkpoint) / TEACHER_FILE)
 
 
 def device_arguments(precision: str) -> dict[str, bool]:
