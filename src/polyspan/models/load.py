@@ -102,10 +102,12 @@ def load_model(
             raise ModelError(f"{name}: cannot be loaded as a question-answering model ({reason})") from error
     if not tokenizer.is_fast:
         raise ModelError(f"{name}: its tokeniser gives no character offsets; save it with a tokenizer.json")
+    # What lies outside of the encoder's body is the head, whatever its kind calls it.
+    body = f"{model.base_model_prefix}."
     missing = set(info["missing_keys"])
-    if unknown := sorted(key for key in missing if "qa_outputs" not in key and "pooler" not in key):
+    if unknown := sorted(key for key in missing if key.startswith(body) and "pooler" not in key):
         raise ModelError(f"{name}: the checkpoint has no weights for {unknown[0]} and {len(unknown) - 1} more")
-    return LoadedModel(model.eval(), tokenizer, name, fresh_head=any("qa_outputs" in key for key in missing))
+    return LoadedModel(model.eval(), tokenizer, name, fresh_head=any(not key.startswith(body) for key in missing))
 
 
 def token_counter(name: str) -> Callable[[list[str]], list[int]]:

@@ -1,0 +1,76 @@
+"""Every kind of encoder goes the whole way: load, read, train, save, load again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from polyspan.corpus import load_corpus
+from polyspan.encoding.predict import predict
+from polyspan.experiments.run import run_recipe
+from polyspan.models import ModelError, load_model
+from tiny_encoders import ENCODERS
+from tiny_runs import quiet, recipe
+
+
+@pytest.fixture(scope="module", params=ENCODERS)
+def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ENCODERS[request.param](tmp_path_factory.mktemp(request.param))
+
+
+def test_an_encoder_without_a_head_gets_a_new_one(encoder: Path) -> None:
+    first, second, other = (load_model(str(encoder), seed=seed) for seed in (1, 1, 2))
+    assert first.fresh_head
+    same = [torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True)]
+    assert all(same)
+    differs = {
+        name
+        for (name, a), b in zip(first.model.named_parameters(), other.model.parameters(), strict=True)
+        if not torch.equal(a, b)
+    }
+    assert differs
+    assert not any(name.startswith(f"{first.model.base_model_prefix}.") for name in differs)
+
+
+def test_answers_are_exact_substrings_and_do_not_depend_on_the_batch(encoder: Path) -> None:
+    loaded = load_model(str(encoder))
+    corpus = load_corpus("commons/dev", languages=["ar", "de", "hi", "zh"])
+    pairs = corpus.pairs()[::29]
+    alone = predict(loaded.model, loaded.tokenizer, corpus, pairs, top_k=2, max_length=128, overlap=32, batch_tokens=1)
+    together = predict(loaded.model, loaded.tokenizer, corpus, pairs, top_k=2, max_length=128, overlap=32)
+    for one, other in zip(alone, together, strict=True):
+        assert len(one.spans) == 2
+        for span, twin in zip(one.spans, other.spans, strict=True):
+            assert corpus.context(one.pair)[span.start : span.end] == span.text
+            assert span.score == pytest.approx(twin.score, rel=1e-3)
+        assert one.no_answer == pytest.approx(other.no_answer, rel=1e-3)
+
+
+def test_training_moves_what_is_not_frozen_and_saves_a_whole_reader(encoder: Path, tmp_path: Path) -> None:
+    chosen = recipe(encoder, tmp_path / "run", training={"epochs": 1, "precision": "fp32"})
+    result = run_recipe(chosen, quiet())
+    before, after = load_model(str(encoder), seed=chosen.seed).model, load_model(str(result.model))
+    assert not after.fresh_head
+    moved = {
+        name
+        for (name, a), b in zip(before.named_parameters(), after.model.parameters(), strict=True)
+        if not torch.equal(a, b)
+    }
+    assert any(name.startswith(("qa_outputs", "classifier")) for name in moved)
+    assert any("layer.1." in name or "layers.1." in name for name in moved)
+    assert not any("layer.0." in name or "layers.0." in name or ".embeddings." in name for name in moved)
+
+
+def test_a_checkpoint_that_lacks_a_layer_is_refused(encoder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    for path in encoder.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    lost = [name for name in weights if "layer.1." in name or "layers.1." in name]
+    save_file({k: v for k, v in weights.items() if k not in lost}, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"no weights for .*1\..* and \d+ more"):
+        load_model(str(tmp_path))
