@@ -22,7 +22,7 @@ def recipe(model: Path, run_dir: Path, **changes: Any) -> Recipe:
         "training": {"epochs": 2, "learning_rate": 1e-3, "batch_tokens": 2048, "frozen_layers": 1, "save_steps": 2},
     }
     for section, values in changes.items():
-        settings[section] = {**settings[section], **values} if isinstance(values, dict) else values
+        settings[section] = {**settings.get(section, {}), **values} if isinstance(values, dict) else values
     return Recipe.model_validate(settings)
 
 

@@ -7,7 +7,7 @@ command that was started by neither is one process, and everything here does not
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -45,6 +45,17 @@ def wait_for_all() -> None:
 
     if process_count() > 1:
         PartialState().wait_for_everyone()
+
+
+def from_main(make: Callable[[], Item]) -> Item:
+    """What ``make`` gives in the main process, in every process; the others do not call it."""
+    from accelerate.utils import broadcast_object_list
+
+    if process_count() == 1:
+        return make()
+    made = [make() if is_main_process() else None]
+    broadcast_object_list(made)
+    return made[0]  # type: ignore[return-value]
 
 
 def share(items: Sequence[Item]) -> list[Item]:

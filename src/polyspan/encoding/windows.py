@@ -72,9 +72,9 @@ class Windows:
         total = hashlib.sha256()
         for texts in (self.tokenised.questions, self.tokenised.passages):
             for text in texts.values():
-                total.update(text.ids)
+                total.update(text.ids.tobytes())
         for column in (self.pair_index, self.begin, self.end, self.gold_start, self.gold_end):
-            total.update(column)
+            total.update(column.tobytes())
         return total.hexdigest()
 
     def lengths(self) -> NDArray[np.int32]:

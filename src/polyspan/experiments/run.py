@@ -7,6 +7,8 @@ import os
 import platform
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +20,8 @@ from polyspan.errors import PolyspanError
 from polyspan.experiments.leakage import check_training
 from polyspan.experiments.prepare import Prepared, prepare
 from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, dump_recipe
-from polyspan.files import write_text
+from polyspan.files import remove_leftovers, write_text
+from polyspan.processes import from_main, is_main_process, join_group, join_shares, process_count, share, wait_for_all
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +57,8 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
     """Train, save, and evaluate if the recipe says so.
 
     A run folder that holds a finished model of the same recipe is not trained again; one that was
-    stopped goes on from its newest checkpoint.
+    stopped goes on from its newest checkpoint. Several processes, started by ``torchrun`` or
+    ``accelerate launch``, divide the steps and the questions; the first of them speaks and writes.
 
     Args:
         recipe: what to do.
@@ -65,14 +69,20 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
     Raises:
         LeakageError: there is leakage and it was not to be.
         RunError: the run folder belongs to another recipe, or cannot be written.
+        CheckpointError: the run to go on with had other data or another number of processes.
         RunStopped: Ctrl-C or SIGTERM came; a checkpoint was written.
     """
     from polyspan.models import load_model, save_model
     from polyspan.training.checkpoints import newest_checkpoint
 
+    join_group()
+    console.quiet = console.quiet or not is_main_process()
     folder = recipe.run_dir
-    _claim(folder, recipe)
     model_folder = folder / "model"
+    if is_main_process():
+        _claim(folder, recipe)
+        remove_leftovers(model_folder)
+    wait_for_all()
     if model_folder.is_dir():
         console.print(f"{model_folder} is there already; it is not trained again")
         loaded = load_model(str(model_folder))
@@ -87,15 +97,18 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         prepared = prepare(recipe.data, recipe.seed)
         check_training(recipe, prepared.corpus, leakage, console)
         trainer = make_trainer(recipe, loaded.model, loaded.tokenizer, prepared, console)
-        checkpoint, skipped = newest_checkpoint(folder / CHECKPOINTS)
+        checkpoint, skipped = from_main(lambda: newest_checkpoint(folder / CHECKPOINTS))
         for reason in skipped:
             console.print(f"skipped: {reason}", markup=False, soft_wrap=True)
         if checkpoint is not None:
             console.print(f"going on from {checkpoint}", markup=False, soft_wrap=True)
         _train(trainer, checkpoint, folder)
-        save_model(trainer.model, loaded.tokenizer, model_folder)
-        write_text(folder / "timing.json", json.dumps({"training_seconds": time.monotonic() - began}) + "\n")
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        if is_main_process():
+            with _write_errors(folder):
+                save_model(trainer.model, loaded.tokenizer, model_folder)
+                write_text(folder / "timing.json", json.dumps({"training_seconds": time.monotonic() - began}) + "\n")
+            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        wait_for_all()
         loaded = load_model(str(model_folder))
     matrix = None
     if recipe.evaluation is not None:
@@ -106,26 +119,32 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
 
 
 def _train(trainer: Any, checkpoint: Path | None, folder: Path) -> None:
-    from safetensors import SafetensorError
-
     from polyspan.training.stopping import StopOnSignal
 
-    with StopOnSignal() as stop:
+    with StopOnSignal() as stop, _write_errors(folder):
         trainer.add_callback(stop)
-        try:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except (OSError, SafetensorError) as error:
-            raise RunError(f"{folder}: cannot be written ({error}); make room, then run the same command") from error
-        except RuntimeError as error:
-            if "PytorchStreamWriter" not in str(error):
-                raise
-            raise RunError(f"{folder}: cannot be written, is the disk full? ({error})") from error
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.received is not None:
         step, steps = trainer.state.global_step, trainer.state.max_steps
         raise RunStopped(
             f"stopped by {stop.received.name} after step {step} of {steps}; the same command goes on from there",
             stop.received.value,
         )
+
+
+@contextmanager
+def _write_errors(folder: Path) -> Iterator[None]:
+    """Each of the libraries that write has an error of its own for a disk that is full."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{folder}: cannot be written ({error}); make room, then run the same command") from error
+    except RuntimeError as error:
+        if "PytorchStreamWriter" not in str(error):
+            raise
+        raise RunError(f"{folder}: cannot be written, is the disk full? ({error})") from error
 
 
 def make_trainer(
@@ -159,7 +178,8 @@ def make_trainer(
         "answers_in_no_window": dict(windows.lost),
         "questions_cut": dict(windows.cut_questions),
     }
-    write_text(recipe.run_dir / "data.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+    if is_main_process():
+        write_text(recipe.run_dir / "data.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
     console.print(
         f"{report['seeds']} seeds, {report['pairs']} pairs, {report['windows']} windows"
         f" of {report['mean_tokens']} tokens on average"
@@ -182,6 +202,7 @@ def make_trainer(
         disable_tqdm=True,
         seed=recipe.seed,
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         **switches,
     )
     trainer = SpanTrainer(
@@ -237,7 +258,7 @@ def evaluate_model(
     console: Console,
     name: str = "",
 ) -> ScoreMatrix:
-    """Ask every pair and score it.
+    """Ask every pair and score it, on the device there is and divided among the processes there are.
 
     Args:
         model, tokenizer: of the reader.
@@ -255,6 +276,8 @@ def evaluate_model(
     from polyspan.evaluation.record import EvaluationRecord, full_path
 
     began = time.monotonic()
+    model.to(join_group())
+    console.quiet = console.quiet or not is_main_process()
     corpus = load_corpus(evaluation.path, kind=evaluation.kind, languages=evaluation.languages)
     kind = evaluation.kind or guess_kind(evaluation.path)
     pairs = limit_pairs(corpus.pairs(), evaluation.limit)
@@ -269,19 +292,20 @@ def evaluate_model(
     ) as bar:
         task = bar.add_task("evaluating", total=None)
         with inference_precision(model):
-            predictions = predict(
+            mine = predict(
                 model,
                 tokenizer,
                 corpus,
-                pairs,
+                share(pairs),
                 evaluation.top_k,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
+    predictions = join_shares(mine, len(pairs))
     seconds = time.monotonic() - began
     rules = rules_for(None if is_shipped(evaluation.path) else kind, corpus.languages)
     rows = score_rows(corpus, predictions, rules)
     matrix = ScoreMatrix.from_rows(rows)
-    if folder is not None:
+    if folder is not None and is_main_process():
         write_predictions(folder / "predictions.jsonl", predictions, rows)
         write_text(folder / "scores.json", json.dumps(matrix.to_dict(), indent=1) + "\n")
         EvaluationRecord(
@@ -333,6 +357,7 @@ def describe_environment() -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),
+        "processes": process_count(),
         "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
         **{name: metadata.version(name) for name in packages},
     }
