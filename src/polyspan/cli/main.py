@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from io import TextIOWrapper
 
 import typer
 
 from polyspan.cli import ask, compare, data, demo, doctor, evaluate, recipe, train
 from polyspan.errors import PolyspanError
+from polyspan.processes import is_main_process
 
 app = typer.Typer(
     help="Question answering across languages: train, measure and serve span readers.",
@@ -27,11 +30,25 @@ app.add_typer(recipe.app, name="recipe", help="List, copy and check recipes.")
 
 def run() -> None:
     """Run the command; an error that a user can mend is one line and exit code 1."""
+    if not is_main_process():
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 (for as long as it runs)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without the answer's script
     try:
         app()
     except PolyspanError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(f"error: {error}")
         sys.exit(error.exit_code)
+    except OSError as error:
+        _complain(f"error: {error.filename or 'input and output'}: {error.strerror or error}")
+        sys.exit(1)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        _complain("stopped")
         sys.exit(130)
+
+
+def _complain(message: str) -> None:
+    """Of several processes that work on one command, the first speaks."""
+    if is_main_process():
+        print(message, file=sys.stderr)
