@@ -21,11 +21,11 @@ def demo(
     from polyspan.analysis.curves import draw_coefficients
     from polyspan.analysis.heatmap import draw_matrix
     from polyspan.answering import Answerer
-    from polyspan.cli.recipe import shipped_recipes
     from polyspan.corpus import Pair, load_corpus
     from polyspan.evaluation.matrix import difference, render_averages, render_matrix
     from polyspan.experiments.recipe import Evaluation, load_recipe
     from polyspan.experiments.run import evaluate_model, read_metrics, run_recipe
+    from polyspan.experiments.shipped import shipped_recipes
     from polyspan.models import load_model
 
     began = time.monotonic()

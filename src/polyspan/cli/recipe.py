@@ -1,21 +1,15 @@
-"""``polyspan recipe``: the recipes that ship."""
+"""``polyspan recipe``: the recipes and sweeps that ship."""
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from polyspan.experiments.shipped import shipped_recipes
+
 app = typer.Typer(no_args_is_help=True)
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Recipes by name, such as ``small/skd``; beside the sources in a checkout."""
-    installed = Path(str(resources.files("polyspan.experiments"))) / "recipes"
-    folder = installed if installed.is_dir() else Path(__file__).parents[3] / "recipes"
-    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
 
 
 @app.command("list")
@@ -23,7 +17,7 @@ def list_recipes() -> None:
     """Names of the recipes, with their first words."""
     for name, path in shipped_recipes().items():
         comments = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#"]
-        print(f"{name:<22} {comments[1] if len(comments) > 1 else ''}")
+        print(f"{name:<28} {comments[1] if len(comments) > 1 else ''}")
 
 
 @app.command("copy")
@@ -49,7 +43,13 @@ def check(
     file: Annotated[Path, typer.Argument(help="A recipe.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, repeatable.")] = None,
 ) -> None:
-    """Read a recipe and print it whole, defaults written out."""
+    """Read a recipe and print it whole, defaults written out; of a sweep, the recipe that it varies."""
+    from polyspan.experiments.plan import is_plan, load_plan
     from polyspan.experiments.recipe import dump_recipe, load_recipe
 
+    if is_plan(file):
+        plan = load_plan(file, settings)
+        print(f"# {plan.trials} trials that vary {', '.join(plan.varied)} of this recipe")
+        print(dump_recipe(plan.recipe), end="")
+        return
     print(dump_recipe(load_recipe(file, settings)), end="")

@@ -1,0 +1,119 @@
+"""Where the workers of a sweep meet: a journal file, or a database server, both with heartbeats."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from polyspan.errors import PolyspanError
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+MISSED = 3
+"""A worker that misses so many heartbeats is taken for dead."""
+
+
+class StorageError(PolyspanError):
+    """A storage that cannot be opened; a password in its address is not shown."""
+
+
+class JournalWithHeartbeat(JournalStorage, BaseHeartbeat):
+    """A journal file whose workers show that they live by touching a file each.
+
+    Optuna has heartbeats for databases alone. Times are those of the file system, so that workers
+    on machines with other clocks agree.
+    """
+
+    def __init__(self, path: Path, interval: int) -> None:
+        super().__init__(JournalFileBackend(str(path)))
+        self.interval = interval
+        self.folder = path.with_name(f"{path.name}.heartbeats")
+        self.folder.mkdir(exist_ok=True)
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Touch the trial's file."""
+        (self.folder / str(trial_id)).touch()
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        if not running:
+            return []
+        clock = self.folder / f"clock-{os.getpid()}"
+        clock.touch()
+        now = clock.stat().st_mtime
+        clock.unlink()
+        stale = []
+        for trial in running:
+            beat = self.folder / str(trial._trial_id)
+            if not beat.exists():  # killed before its first heartbeat, or just begun: counted from now
+                beat.touch()
+            elif now - beat.stat().st_mtime > MISSED * self.interval:
+                stale.append(trial._trial_id)
+        return stale
+
+    def get_heartbeat_interval(self) -> int:
+        """Seconds."""
+        return self.interval
+
+    def get_heartbeat_stale_trial_callback(self) -> Callable[[Study, FrozenTrial], None]:
+        """A dead worker's trial is put up again."""
+        return put_up_again
+
+
+def put_up_again(study: Study, trial: FrozenTrial) -> None:
+    """Let the next worker that is free take the trial; its run folder has what was reached."""
+    RetryHeartbeatStaleTrialCallback()(study, trial)
+
+
+def open_storage(address: str | None, folder: Path, interval: int) -> BaseStorage:
+    """The storage of an address, or ``study.journal`` in the sweep's folder.
+
+    Args:
+        address: a database URL of SQLAlchemy such as ``postgresql://user@host/name``, or the path
+            of a journal file.
+        folder: of the sweep.
+        interval: seconds between heartbeats.
+
+    Raises:
+        StorageError: it cannot be reached, or a driver is missing.
+    """
+    if address is None or "://" not in address:
+        path = Path(address) if address is not None else folder / "study.journal"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return JournalWithHeartbeat(path, interval)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
+    if address.startswith("postgresql://"):
+        address = address.replace("postgresql://", "postgresql+psycopg://", 1)
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    try:
+        return RDBStorage(
+            address,
+            engine_kwargs=options,
+            heartbeat_interval=interval,
+            grace_period=MISSED * interval,
+            heartbeat_stale_trial_callback=put_up_again,
+        )
+    except Exception as error:  # drivers raise kinds of their own
+        reason = " ".join(str(error).split())[:200]
+        raise StorageError(f"{_without_password(address)}: cannot be opened ({reason})") from error
+
+
+def _without_password(address: str) -> str:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(address).render_as_string(hide_password=True)
+    except ArgumentError:
+        return address.partition("://")[0] + "://..."
