@@ -12,7 +12,15 @@ import torch
 
 from polyspan.corpus.model import Pair, ParallelCorpus
 from polyspan.encoding.batches import token_batches
-from polyspan.encoding.spans import MAX_ANSWER_TOKENS, Candidates, Scaling, Span, rank_spans, window_candidates
+from polyspan.encoding.spans import (
+    MAX_ANSWER_TOKENS,
+    UNSCALED,
+    Candidates,
+    Scaling,
+    Span,
+    rank_spans,
+    window_candidates,
+)
 from polyspan.encoding.tokens import tokenise_corpus
 from polyspan.encoding.windows import MAX_LENGTH, OVERLAP, Batch, Windows, build_batch, make_windows
 
@@ -50,6 +58,7 @@ def predict(
     batch_tokens: int = BATCH_TOKENS,
     progress: Callable[[int, int], None] | None = None,
     scaling: Callable[[Pair], Scaling] | None = None,
+    apart: bool = False,
 ) -> list[Prediction]:
     """Answer every pair, in the order given.
 
@@ -67,9 +76,10 @@ def predict(
         batch_tokens: tokens of a batch, padding included.
         progress: called with the windows done and their total after each batch.
         scaling: how the logits of a pair become probabilities; as they stand by default.
+        apart: of `rank_spans`: compare windows by their own probabilities.
     """
     windows = make_windows(tokenise_corpus(corpus, pairs, tokenizer), pairs, max_length, overlap, labelled=False)
-    scalings = [scaling(pair) if scaling else Scaling() for pair in pairs]
+    scalings = [scaling(pair) if scaling else UNSCALED for pair in pairs]
     of_pair: defaultdict[int, list[tuple[int, Candidates]]] = defaultdict(list)
     for indices, batch, start_logits, end_logits in read_windows(model, windows, batch_tokens, progress):
         owners = windows.pair_index[indices].tolist()
@@ -87,7 +97,7 @@ def predict(
     predictions = []
     for index, pair in enumerate(pairs):
         spans, no_answer = rank_spans(
-            windows.passage(pair), corpus.context(pair), of_pair[index], top_k, scalings[index].null_bias
+            windows.passage(pair), corpus.context(pair), of_pair[index], top_k, scalings[index], apart
         )
         predictions.append(Prediction(pair, spans, no_answer))
     return predictions

@@ -28,17 +28,22 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How logits become probabilities; the order of the spans of a pair is the same with any scaling.
+    """How logits become probabilities; as it stands by default, logits are taken as they are.
 
     Attributes:
         temperature: logits are divided by it, above 0; more than 1 makes a model less sure (Guo et
-            al. 2017, section 4.2).
-        null_bias: added to the scaled logits of "no answer" (bias-corrected temperature scaling,
-            Alexandari et al. 2020).
+            al. 2017, section 4.2). It does not change which spans are best.
+        null_slope, null_bias: the probability of "no answer" is
+            sigmoid(slope x log odds of "no answer" against all spans + bias) (Platt 1999); what is
+            left is shared among the spans.
     """
 
     temperature: float = 1.0
+    null_slope: float = 1.0
     null_bias: float = 0.0
+
+
+UNSCALED = Scaling()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +134,8 @@ def rank_spans(
     context: str,
     windows: Iterable[tuple[int, Candidates]],
     top_k: int = 1,
-    null_bias: float = 0.0,
+    scaling: Scaling = UNSCALED,
+    apart: bool = False,
 ) -> tuple[list[Span], float]:
     """Join the windows of one pair: the best spans anywhere, each stretch of characters once.
 
@@ -138,33 +144,41 @@ def rank_spans(
     Args:
         text: the tokenised context.
         context: its characters.
-        windows: for each window the context token it begins at, and its candidates.
+        windows: at least one; for each the context token it begins at, and its candidates, of
+            logits that were divided by the temperature.
         top_k: how many spans to return.
-        null_bias: of `Scaling`.
+        scaling: of "no answer".
+        apart: compare spans by their probability within their own window, instead of within all.
 
     Returns:
-        Spans, best first, empty where there is none; and the probability of "no answer". A
-        span's score is its share of all spans and of the best no-answer, exp of its logits over
-        the product of both heads' sums.
+        Spans, best first, empty where there is none; and the probability of "no answer". A span's
+        score is its share of all spans, exp of its logits over the product of both heads' sums,
+        of what "no answer" leaves.
     """
     parts = list(windows)
-    null = min((candidates.null for _, candidates in parts), default=0.0) + null_bias
-    log_mass = _logsumexp([null, *(c.start_total + c.end_total for _, c in parts)])
-    ranked = sorted(
-        ((value, begin + first, begin + last) for begin, c in parts for first, last, value in c.spans),
-        key=lambda item: (-item[0], item[1], item[2]),
-    )
+    groups = [[part] for part in parts] if apart else [parts]
+    no_answer = 1.0
+    scored: list[tuple[float, float, int, int]] = []
+    for group in groups:
+        total = _logsumexp([c.start_total + c.end_total for _, c in group])
+        odds = scaling.null_slope * (min(c.null for _, c in group) - total) + scaling.null_bias
+        # log(1 - no_answer) is minus the softplus of the log odds.
+        mass = total + _logsumexp([0.0, odds])
+        no_answer = min(no_answer, math.exp(odds - _logsumexp([0.0, odds])))
+        scored += (
+            (value - mass, value, begin + first, begin + last) for begin, c in group for first, last, value in c.spans
+        )
     spans: list[Span] = []
     seen: set[tuple[int, int]] = set()
-    for value, first, last in ranked:
+    for score, _, first, last in sorted(scored, key=lambda item: (-item[0], -item[1], item[2], item[3])):
         start, end = _trim(context, int(text.offsets[first, 0]), int(text.offsets[last, 1]))
         if start >= end or (start, end) in seen:
             continue
         seen.add((start, end))
-        spans.append(Span(context[start:end], start, end, math.exp(value - log_mass)))
+        spans.append(Span(context[start:end], start, end, math.exp(score)))
         if len(spans) == top_k:
             break
-    return spans, math.exp(null - log_mass)
+    return spans, no_answer
 
 
 def _trim(context: str, start: int, end: int) -> tuple[int, int]:
