@@ -85,14 +85,15 @@ class CorpusBuilder:
             CorpusError: nothing usable was added.
         """
         if not self._seeds:
-            raise CorpusError(f"{self.name}: holds no question that can be used")
+            first = f"; the first problem is {self.problems.found[0]}" if self.problems.found else ""
+            raise CorpusError(f"{self.name}: holds no question that can be used{first}")
         used = {passage for seed in self._seeds.values() for passage in seed.passages.values()}
         return ParallelCorpus(
             self.name, self._seeds, {key: value for key, value in self._passages.items() if key in used}
         )
 
     def _texts_are_sound(self, record: Record) -> bool:
-        for kind, text in (("context", record.context), ("question", record.question)):
+        for kind, text in (("id", record.id), ("context", record.context), ("question", record.question)):
             if not text.strip():
                 self._report(record, f"empty {kind}", f"the {kind} is empty")
                 return False

@@ -93,12 +93,12 @@ def _download(url: str, part: Path, file: RemoteFile, advance: Advance) -> None:
     """Append what is missing of ``url`` to ``part``; from nothing if the publisher has another version now."""
     done = part.stat().st_size if part.is_file() else 0
     version = _version_file(part)
-    request = urllib.request.Request(url, headers={"User-Agent": "polyspan", "Accept-Encoding": "identity"})
-    if done:
-        request.add_header("Range", f"bytes={done}-")
-        if version.is_file():
-            request.add_header("If-Range", version.read_text(encoding="utf-8"))
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": "polyspan", "Accept-Encoding": "identity"})
+        if done:
+            request.add_header("Range", f"bytes={done}-")
+            if version.is_file():
+                request.add_header("If-Range", version.read_text(encoding="utf-8"))
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:
             if reply.status == _RANGE_IGNORED:
                 done = 0

@@ -26,7 +26,11 @@ def read_hub(address: str, language: str, problems: Problems) -> ParallelCorpus:
         import datasets
     except ImportError as error:
         raise CorpusError("reading from the hub needs datasets: pip install 'polyspan[hub]'") from error
+    import logging
+
     name, config, split = split_address(address)
+    # Its retries would be told line by line; what is wrong is said once, below.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         rows = datasets.load_dataset(name, config, split=split)
     except Exception as error:  # datasets raises a dozen kinds; all mean that there is nothing to read

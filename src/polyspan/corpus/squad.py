@@ -30,6 +30,8 @@ def read_json(path: Path) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise CorpusError(f"{path}: line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, endless brackets
+        raise CorpusError(f"{path}: JSON that cannot be read ({error})") from error
 
 
 def squad_records(path: Path, languages: Callable[[str], tuple[str, str]], problems: Problems) -> Iterator[Record]:
@@ -87,7 +89,7 @@ def _record(
         return None
     for answer in given:
         text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
-        if not isinstance(text, str) or not isinstance(start, int):
+        if not isinstance(text, str) or type(start) is not int:
             problems.report(where, id_, "missing key", "an answer has no 'text' or no whole number 'answer_start'")
             return None
         answers.append((text, start))

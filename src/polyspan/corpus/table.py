@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,27 @@ def read_table(path: Path, problems: Problems) -> ParallelCorpus:
 
 
 def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    first = text.partition("\n")[0]
-    delimiter = "\t" if path.suffix == ".tsv" else max(",;\t", key=first.count)
+    first, *rest = text.splitlines(keepends=True)
+    # A spreadsheet may say in a line of its own what separates its cells.
+    if stated := re.fullmatch(r"sep=(.)\s*", first):
+        delimiter, text, skipped = stated[1], "".join(rest), 1
+    else:
+        delimiter, skipped = "\t" if path.suffix == ".tsv" else max(",;\t", key=first.count), 0
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        header = [name.strip().lower() for name in next(reader)]
+        header = [name.strip().lower() for name in next(reader, [])]
         if missing := [name for name in COLUMNS if name not in header]:
-            raise CorpusError(f"{path}: line 1: no column named {missing[0]!r}; the table has {', '.join(header)}")
+            raise CorpusError(
+                f"{path}: line {1 + skipped}: no column named {missing[0]!r};"
+                f" needed are {', '.join(COLUMNS)}, the table has {', '.join(header)}"
+            )
+        if twice := [name for name in (*COLUMNS, "answer_start") if header.count(name) > 1]:
+            raise CorpusError(
+                f"{path}: line {1 + skipped}: two columns are named {twice[0]!r};"
+                " give each of several gold answers a row of its own"
+            )
         while True:
-            line = reader.line_num + 1
+            line = reader.line_num + 1 + skipped
             row = next(reader, None)
             if row is None:
                 return
@@ -68,7 +81,7 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
                 continue
             yield line, dict(zip(header, row, strict=True))
     except csv.Error as error:
-        raise CorpusError(f"{path}: line {reader.line_num}: not a readable table ({error})") from error
+        raise CorpusError(f"{path}: line {reader.line_num + skipped}: not a readable table ({error})") from error
 
 
 def _json_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -77,8 +90,8 @@ def _json_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int,
             continue
         try:
             row = json.loads(raw)
-        except json.JSONDecodeError as error:
-            problems.report(f"{path}: line {line}", None, "broken row", f"not valid JSON ({error.msg})")
+        except (ValueError, RecursionError) as error:
+            problems.report(f"{path}: line {line}", None, "broken row", f"not valid JSON ({error})")
             continue
         if not isinstance(row, dict):
             problems.report(f"{path}: line {line}", None, "broken row", "not a JSON object")
@@ -88,17 +101,17 @@ def _json_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int,
 
 def _record(where: str, row: Mapping[str, Any], problems: Problems) -> Record | None:
     cells = {name: row.get(name) for name in COLUMNS}
-    id_ = str(cells["id"]) if cells["id"] not in (None, "") else None
-    if id_ is None:
-        problems.report(where, None, "missing id", "the id is missing")
+    if cells["id"] in (None, "") or not isinstance(cells["id"], str | int):
+        problems.report(where, None, "missing id", "the id is missing, or neither text nor a whole number")
         return None
+    id_ = str(cells["id"])
     for name in ("context", "question", "answer"):
-        if cells[name] is None:
-            problems.report(where, id_, "missing key", f"has no {name!r}")
+        if not isinstance(cells[name], str | int | float):
+            problems.report(where, id_, "missing key", f"has no text named {name!r}")
             return None
-    start = row.get("answer_start")
+    start = str(row.get("answer_start") if row.get("answer_start") is not None else "").strip()
     try:
-        answer_start = None if start is None or str(start).strip() == "" else int(start)
+        answer_start = int(start) if start else None
     except ValueError:
         problems.report(where, id_, "bad answer_start", f"answer_start {start!r} is not a whole number")
         return None

@@ -23,7 +23,7 @@ class RecipeError(PolyspanError):
 class Section(BaseModel):
     """Unknown keys are errors: a misspelt key must not be passed over."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Data(Section):
@@ -149,6 +149,20 @@ class Recipe(Section):
         return self
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML would keep the last of two values of one key without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
     """Read a recipe and apply ``key=value`` settings such as ``training.epochs=2``.
 
@@ -156,12 +170,16 @@ def load_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
         RecipeError: no such file, broken YAML, an unknown key or a value out of range.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except OSError as error:
         raise RecipeError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise RecipeError(f"{path}: not valid YAML: {problem}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise RecipeError(f"{path}: {place}not valid YAML ({problem})") from error
     if not isinstance(tree, dict):
         found = "the file is empty" if tree is None else f"this is a {type(tree).__name__}"
         raise RecipeError(f"{path}: a recipe is a mapping of keys; {found}")
@@ -187,7 +205,11 @@ def _apply(tree: dict[str, Any], setting: str) -> None:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {setting}: {section!r} is a value, not a section")
-    tree[last] = _number(yaml.safe_load(value))
+    try:
+        tree[last] = _number(yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or "not a YAML value"
+        raise RecipeError(f"--set {setting}: cannot be read ({problem}); put quotes around the value") from error
 
 
 def _number(value: Any) -> Any:
