@@ -29,6 +29,7 @@ def evaluate(
     from rich.console import Console
 
     from polyspan.evaluation.matrix import render_averages, render_matrix
+    from polyspan.evaluation.other_scores import render_other_scores
     from polyspan.evaluation.record import full_path
     from polyspan.experiments.leakage import check_evaluation
     from polyspan.experiments.recipe import Evaluation, RecipeError
@@ -58,3 +59,5 @@ def evaluate(
     console = Console()
     console.print(render_matrix(matrix))
     console.print(render_averages(matrix))
+    if matrix.other:
+        console.print(render_other_scores(matrix.other))

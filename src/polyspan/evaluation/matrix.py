@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
@@ -62,9 +62,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class ScoreMatrix:
-    """Cells by (question language, context language), in sorted order; pairs may be missing."""
+    """Cells by (question language, context language), in sorted order; pairs may be missing.
+
+    ``other`` are scores under other names that go with these, as `other_scores` gives them.
+    """
 
     cells: Mapping[tuple[str, str], Cell]
+    other: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def from_rows(rows: Iterable[RowScore]) -> ScoreMatrix:
@@ -122,6 +126,8 @@ class ScoreMatrix:
     def to_dict(self) -> dict[str, Any]:
         """Everything in percent, ready for JSON; an average without a pair is None.
 
+        ``other_scores`` is there where there are any.
+
         Averages are taken of the cells as they are written, so that what `from_dict` reads gives the
         same again.
         """
@@ -154,6 +160,7 @@ class ScoreMatrix:
                 }
                 for side, found in languages.items()
             },
+            **({"other_scores": dict(self.other)} if self.other else {}),
         }
 
     @staticmethod
@@ -177,7 +184,7 @@ class ScoreMatrix:
                 "scores: expected 'pairs', each with question_language, context_language, questions,"
                 f" f1 and em in percent ({type(error).__name__}: {error})"
             ) from error
-        return ScoreMatrix(dict(sorted(cells.items())))
+        return ScoreMatrix(dict(sorted(cells.items())), data.get("other_scores", {}))
 
     def _as_written(self) -> ScoreMatrix:
         return ScoreMatrix(

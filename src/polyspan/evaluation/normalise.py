@@ -1,7 +1,8 @@
-"""Answer normalisation by MLQA's and by SQuAD's published rules, re-implemented from the rules.
+"""Answer normalisation by MLQA's and by SQuAD's published rules, re-implemented from the rules, and our own.
 
 Sources: MLQA's evaluation (Lewis et al. 2020), which follows the language of the context, and
-SQuAD v1.1's (Rajpurkar et al. 2016), which treats every language as English.
+SQuAD v1.1's (Rajpurkar et al. 2016), which treats every language as English. Ours, "language_aware",
+is MLQA's for its languages, and finds words in the others that are written without spaces.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Literal
 
 from polyspan.errors import PolyspanError
 
-Rules = Literal["mlqa", "squad"]
+Rules = Literal["mlqa", "squad", "language_aware"]
+UNSPACED = ("ja", "km", "lo", "my", "th")
+"""Languages written without spaces between words, whose words ICU's dictionaries find; zh is cut by MLQA's rules."""
 
 
 class ScoringError(PolyspanError):
@@ -75,25 +78,43 @@ def normalised_tokens(text: str, language: str, rules: Rules = "mlqa", strict: b
     Args:
         text: an answer.
         language: of the context it was cut from; SQuAD's rules do not look at it.
-        rules: "mlqa" or "squad".
-        strict: refuse a language that MLQA has no rules for. Otherwise such a language has no
-            articles and is split on white space.
+        rules: "mlqa", "squad" or "language_aware".
+        strict: refuse a language that MLQA has no rules for, under its rules. Otherwise such a
+            language has no articles and is split on white space.
 
     Raises:
-        ScoringError: unknown rules or, when strict, an unknown language.
+        ScoringError: unknown rules; when strict, an unknown language; words are to be found in a
+            language without spaces and the extra ``segment`` is missing.
     """
     if rules == "squad":
         of_language, punctuation = _SQUAD_LANGUAGE, _SQUAD_PUNCTUATION
     elif rules == "mlqa":
         of_language, punctuation = _mlqa_language(language, strict), _mlqa_punctuation()
+    elif rules == "language_aware":
+        of_language, punctuation = _mlqa_language(language, strict=False), _mlqa_punctuation()
+        if language in UNSPACED:
+            # Words first: punctuation is a boundary that deleting it would hide.
+            words = _segments(text.lower(), language)
+            return [plain for word in words if (plain := "".join(word.translate(punctuation).split()))]
     else:
-        raise ScoringError(f"unknown scoring rules {rules!r}; use 'mlqa' or 'squad'")
+        raise ScoringError(f"unknown scoring rules {rules!r}; use 'mlqa', 'squad' or 'language_aware'")
     plain = text.lower().translate(punctuation)
     if of_language.articles is not None:
         plain = of_language.articles.sub(" ", plain)
     if of_language.by_character:
         plain = _HAN.sub(r" \g<0> ", plain)
     return plain.split()
+
+
+def _segments(text: str, language: str) -> list[str]:
+    """Words, and what stands between them, by Unicode's word boundaries and ICU's dictionaries."""
+    try:
+        from icu4py.breakers import WordBreaker
+    except ImportError as error:
+        raise ScoringError(
+            f"words in {language!r} are found with icu4py, which is not here: pip install 'polyspan[segment]'"
+        ) from error
+    return list(WordBreaker(text, language))
 
 
 def _mlqa_language(language: str, strict: bool) -> LanguageRules:

@@ -35,7 +35,8 @@ def score_answer(
         golds: gold answers. An empty sequence means that the context holds no answer: both scores
             are 1 if the prediction is None or the empty string, and 0 otherwise.
         language: of the context, for MLQA's rules.
-        rules: "mlqa" (Lewis et al. 2020) or "squad" (Rajpurkar et al. 2016, v1.1).
+        rules: "mlqa" (Lewis et al. 2020), "squad" (Rajpurkar et al. 2016, v1.1) or
+            "language_aware" (ours).
         strict: refuse a language that MLQA has no rules for; otherwise split it on white space.
 
     Raises:

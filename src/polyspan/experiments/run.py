@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -273,6 +273,7 @@ def evaluate_model(
     from polyspan.encoding.predict import inference_precision, predict
     from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_rows, write_predictions
     from polyspan.evaluation.matrix import ScoreMatrix
+    from polyspan.evaluation.other_scores import other_scores
     from polyspan.evaluation.record import EvaluationRecord, full_path
 
     began = time.monotonic()
@@ -304,7 +305,8 @@ def evaluate_model(
     seconds = time.monotonic() - began
     rules = rules_for(None if is_shipped(evaluation.path) else kind, corpus.languages)
     rows = score_rows(corpus, predictions, rules)
-    matrix = ScoreMatrix.from_rows(rows)
+    others = other_scores(corpus, predictions, rows, kind, rules)
+    matrix = replace(ScoreMatrix.from_rows(rows), other=others)
     if folder is not None and is_main_process():
         write_predictions(folder / "predictions.jsonl", predictions, rows)
         write_text(folder / "scores.json", json.dumps(matrix.to_dict(), indent=1) + "\n")
