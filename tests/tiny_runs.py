@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from accelerate.state import AcceleratorState
 from rich.console import Console
 
 from polyspan.experiments.recipe import Recipe
+from polyspan.experiments.run import run_recipe
 
 
 def recipe(model: Path, run_dir: Path, **changes: Any) -> Recipe:
@@ -30,5 +36,36 @@ def quiet() -> Console:
     return Console(file=StringIO())
 
 
-def digest(folder: Path) -> str:
-    return hashlib.sha256((folder / "model" / "model.safetensors").read_bytes()).hexdigest()
+def digest(folder: Path, model: str = "model") -> str:
+    return hashlib.sha256((folder / model / "model.safetensors").read_bytes()).hexdigest()
+
+
+def start(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Begin the work in a process of its own, which has this one's modules already."""
+    child = multiprocessing.get_context("fork").Process(target=work, args=arguments)
+    child.start()
+    return child
+
+
+def run_together(made: Recipe, processes: int = 2) -> list[str]:
+    """Run a recipe in several processes, as a launcher does; what each of them raised, or nothing."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    raised = multiprocessing.get_context("fork").SimpleQueue()
+
+    def work(rank: int) -> None:
+        environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+        os.environ.update({name: str(value) for name, value in environment.items()})
+        AcceleratorState._reset_state(reset_partial_state=True)
+        try:
+            run_recipe(made, quiet())
+            raised.put("")
+        except Exception as error:
+            raised.put(f"{type(error).__name__}: {error}")
+
+    children = [start(work, rank) for rank in range(processes)]
+    for child in children:
+        child.join()
+    return sorted(raised.get() for _ in children)
