@@ -8,7 +8,7 @@ from io import TextIOWrapper
 
 import typer
 
-from polyspan.cli import ask, compare, data, demo, doctor, evaluate, recipe, train
+from polyspan.cli import ask, calibrate, compare, data, demo, doctor, evaluate, recipe, report, sweep, train
 from polyspan.errors import PolyspanError
 from polyspan.processes import is_main_process
 
@@ -22,6 +22,9 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("sweep")(sweep.sweep)
+app.command("report")(report.report)
+app.command("calibrate")(calibrate.calibrate)
 app.command("ask")(ask.ask)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data", help="List, fetch and check data sets.")

@@ -1,0 +1,50 @@
+"""Questions over texts that hold no answer to them, made from questions over texts that do."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+from polyspan.corpus.model import CorpusError, Pair, ParallelCorpus, Passage, Seed
+
+
+def mismatched(
+    corpus: ParallelCorpus, pairs: Sequence[Pair], count: int, seed: int = 1
+) -> tuple[ParallelCorpus, list[Pair]]:
+    """Ask questions over another article's passage of the same language.
+
+    The other passage may, by chance, answer the question after all; between articles that is rare.
+
+    Args:
+        corpus: holds the pairs.
+        pairs: whose questions are asked, each at most once.
+        count: how many, drawn without replacement.
+        seed: of the draw.
+
+    Returns:
+        The corpus with a seed without answers for each, and the pairs that ask them.
+
+    Raises:
+        CorpusError: more are wanted than there are, or a language has one article alone.
+    """
+    if count > len(pairs):
+        raise CorpusError(f"{corpus.name}: {count} mismatched questions wanted, {len(pairs)} are there")
+    generator = random.Random(seed)
+    by_language: defaultdict[str, list[Passage]] = defaultdict(list)
+    for passage in corpus.passages.values():
+        by_language[passage.language].append(passage)
+    seeds = dict(corpus.seeds)
+    made = []
+    for pair in generator.sample(list(pairs), count):
+        own = corpus.passage(pair)
+        # Passages without titles are articles of their own.
+        others = [p for p in by_language[own.language] if p.id != own.id and (not own.title or p.title != own.title)]
+        if not others:
+            raise CorpusError(f"{corpus.name}: only one article in {own.language!r}, nothing to mismatch it with")
+        other = generator.choice(others)
+        id_ = f"{pair.id}/{pair.question_language}-{pair.context_language}/mismatched"
+        question = {pair.question_language: corpus.question(pair)}
+        seeds[id_] = Seed(id_, question, {pair.context_language: other.id}, {pair.context_language: ()})
+        made.append(Pair(id_, pair.question_language, pair.context_language))
+    return ParallelCorpus(corpus.name, seeds, corpus.passages), made
