@@ -37,7 +37,9 @@ def read_squad(path: Path, language: str, problems: Problems) -> ParallelCorpus:
 def read_xquad(folder: Path, languages: Collection[str] | None, problems: Problems) -> ParallelCorpus:
     """A folder of ``NAME.LANGUAGE.json`` files, parallel by id; the shipped corpus has this layout."""
     builder = CorpusBuilder(str(folder), problems)
-    for path, match in _matching(folder, PARALLEL_FILE, "NAME.LANGUAGE.json"):
+    files = _matching(folder, PARALLEL_FILE, "NAME.LANGUAGE.json")
+    check_languages(str(folder), languages, {match["language"] for _, match in files})
+    for path, match in files:
         language = match["language"]
         if languages is None or language in languages:
             for record in squad_records(path, _constant(language, language), problems):
@@ -50,6 +52,7 @@ def read_mlqa(folder: Path, languages: Collection[str] | None, problems: Problem
     files = _matching(folder, MLQA_FILE, "SPLIT-context-C-question-Q.json")
     if len(splits := sorted({match["split"] for _, match in files})) > 1:
         raise CorpusError(f"{folder}: holds the splits {' and '.join(splits)}; put each into a folder of its own")
+    check_languages(str(folder), languages, {match[side] for _, match in files for side in ("question", "context")})
     builder = CorpusBuilder(str(folder), problems, views=True)
     for path, match in files:
         if languages is None or {match["question"], match["context"]} <= set(languages):
@@ -71,10 +74,23 @@ def read_tydiqa(path: Path, languages: Collection[str] | None, problems: Problem
         language = TYDIQA_LANGUAGES[id_.partition("-")[0]]
         return language, language
 
+    found = set()
     for record in squad_records(path, of_id, problems):
+        found.add(record.context_language)
         if languages is None or record.context_language in languages:
             builder.add(record)
+    check_languages(str(path), languages, found)
     return builder.build()
+
+
+def check_languages(name: str, wanted: Collection[str] | None, found: Collection[str]) -> None:
+    """Refuse a language that is not there.
+
+    Raises:
+        CorpusError: names it, and says which there are.
+    """
+    if wanted is not None and (missing := sorted(set(wanted) - set(found))):
+        raise CorpusError(f"{name}: no language {missing[0]!r}; it has {', '.join(sorted(found)) or 'none'}")
 
 
 def _constant(question: str, context: str) -> Callable[[str], tuple[str, str]]:

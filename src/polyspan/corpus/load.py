@@ -7,7 +7,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, get_args
 
-from polyspan.corpus.folders import MLQA_FILE, PARALLEL_FILE, read_mlqa, read_squad, read_tydiqa, read_xquad
+from polyspan.corpus.folders import (
+    MLQA_FILE,
+    PARALLEL_FILE,
+    check_languages,
+    read_mlqa,
+    read_squad,
+    read_tydiqa,
+    read_xquad,
+)
 from polyspan.corpus.hub import read_hub
 from polyspan.corpus.model import CorpusError, ParallelCorpus
 from polyspan.corpus.problems import OnBad, Problem, Problems
@@ -106,8 +114,7 @@ def _file(path: Path) -> Path:
 
 
 def _in_languages(corpus: ParallelCorpus, languages: Sequence[str] | None) -> ParallelCorpus:
-    if languages is not None and (missing := sorted(set(languages) - set(corpus.languages))):
-        raise CorpusError(f"{corpus.name}: no language {missing[0]!r}; it has {', '.join(corpus.languages)}")
+    check_languages(corpus.name, languages, corpus.languages)
     if languages is None or set(languages) == set(corpus.languages):
         return corpus
     return corpus.in_languages(languages)

@@ -51,10 +51,14 @@ class Guard:
 
     def compare_corpus(self, train: ParallelCorpus) -> None:
         """With data that is in memory already."""
+        self.found.append(find_leakage(train, self.read_test(), near=find_spec("datasketch") is not None))
+
+    def read_test(self) -> ParallelCorpus:
+        """What is to be asked, read once."""
         if self._test is None:
             chosen = self.evaluation
             self._test = load_corpus(chosen.path, kind=chosen.kind, languages=chosen.languages)
-        self.found.append(find_leakage(train, self._test, near=find_spec("datasketch") is not None))
+        return self._test
 
     def compare_model(self, model: str) -> None:
         """With all that a model was trained on, back to the first one that no recipe lies beside."""
@@ -119,6 +123,7 @@ def check_evaluation(model: str, evaluation: Evaluation, folder: Path | None, po
     """
     guard = _guard(evaluation, policy, console)
     if guard is not None:
+        guard.read_test()  # data that cannot be read are told of before anything is written
         guard.compare_model(model)
         guard.conclude(folder)
 

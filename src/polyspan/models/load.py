@@ -81,7 +81,7 @@ def load_model(
     options: dict[str, Any] = {"attn_implementation": attn_implementation} if attn_implementation else {}
     with _quiet():
         try:
-            config = AutoConfig.from_pretrained(place)
+            config = AutoConfig.from_pretrained(place, trust_remote_code=False)
             if dropout is not None:
                 for field in DROPOUT_FIELDS:
                     if hasattr(config, field):
@@ -92,14 +92,17 @@ def load_model(
                     place,
                     config=config,
                     use_safetensors=True,
+                    trust_remote_code=False,
                     dtype=torch.float32,
                     output_loading_info=True,
                     **options,
                 )
-            tokenizer = AutoTokenizer.from_pretrained(place)
+            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         except Exception as error:  # transformers raises a dozen kinds for an unreadable model
             reason = " ".join(str(error).split())[:240]
             raise ModelError(f"{name}: cannot be loaded as a question-answering model ({reason})") from error
+    if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
+        raise ModelError(f"{name}: has no tokeniser; save it beside the weights, as tokenizer.json")
     if not tokenizer.is_fast:
         raise ModelError(f"{name}: its tokeniser gives no character offsets; save it with a tokenizer.json")
     # What lies outside of the encoder's body is the head, whatever its kind calls it.
@@ -114,7 +117,7 @@ def token_counter(name: str) -> Callable[[list[str]], list[int]]:
     """A model's tokeniser as a function that counts the tokens of texts."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve_model(name))
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model(name), trust_remote_code=False)
 
     def count(texts: list[str]) -> list[int]:
         return [len(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
