@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from polyspan.answering.asked import Asked, AskedError, check_asked
-from polyspan.encoding.spans import Span
+from polyspan.encoding.spans import UNSCALED, Span
 
 if TYPE_CHECKING:
+    from polyspan.answering.calibration import Calibration
     from polyspan.encoding.tokens import Template
     from polyspan.models.load import LoadedModel
 
@@ -21,15 +23,23 @@ LOOKED_AT = 20
 
 @dataclass(frozen=True)
 class Answers:
-    """Ranked spans of the context, best first, and the probability that it holds no answer."""
+    """Ranked spans of the context, best first, and the probability that it holds no answer.
+
+    Attributes:
+        spans: empty where there is none, or none that is sure enough.
+        no_answer: probability.
+        languages: of the question and of the context, where they were given or guessed.
+    """
 
     spans: list[Span]
     no_answer: float
+    languages: tuple[str, str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The form in which answers are written to files and sent over HTTP."""
         found = [{"answer": s.text, "start": s.start, "end": s.end, "score": s.score} for s in self.spans]
-        return {"answers": found, "no_answer": self.no_answer}
+        known = dict(zip(("question_language", "context_language"), self.languages or (), strict=False))
+        return {"answers": found, "no_answer": self.no_answer, **known}
 
 
 @dataclass(frozen=True)
@@ -42,12 +52,21 @@ class Reading:
         doc_stride: tokens that consecutive windows of a long context share.
         max_seq_len: tokens of a window, question and special tokens included; no more than the
             model can read.
+        precision: withhold answers that are less sure than it takes for this share of the answers
+            given to be right; needs a calibrated model.
+        guess_languages: say what languages question and context seem to be in; needs the extra
+            ``languages``. A calibrated model takes the temperature of that pair of languages.
+        windows_apart: compare the windows of a long context by each one's own probabilities, as
+            transformers 4 did, instead of by their logits.
     """
 
     top_k: int = 1
     max_answer_len: int = 30
     doc_stride: int = 128
     max_seq_len: int = 384
+    precision: float | None = None
+    guess_languages: bool = False
+    windows_apart: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense.
@@ -61,6 +80,8 @@ class Reading:
                 raise AskedError(f"{name} must be {least} or more, not {value!r}")
         if self.doc_stride >= self.max_seq_len:
             raise AskedError(f"doc_stride ({self.doc_stride}) must be smaller than max_seq_len ({self.max_seq_len})")
+        if self.precision is not None and not 0 < self.precision < 1:
+            raise AskedError(f"precision must be between 0 and 1, not {self.precision!r}")
 
 
 class Answerer:
@@ -71,6 +92,10 @@ class Answerer:
 
     Raises:
         ModelError: the model cannot be loaded.
+        CalibrationError: the model's folder holds a calibration that cannot be read.
+
+    Where the model's folder holds a calibration (``polyspan calibrate``), scores are probabilities that
+    were fitted to how often answers are right; otherwise they are the model's own.
 
     Calling an answerer takes and returns what ``pipeline("question-answering")`` of transformers 4
     did; `answer` is the plainer way, which also tells how probable it is that there is no answer.
@@ -80,6 +105,7 @@ class Answerer:
         from polyspan.models.load import DEFAULT, load_model
 
         self.loaded: LoadedModel = load_model(model or DEFAULT)
+        self.calibration: Calibration | None = self._find_calibration()
 
     @property
     def name(self) -> str:
@@ -87,15 +113,15 @@ class Answerer:
         return self.loaded.name
 
     @overload
-    def answer(self, question: str, context: str, top_k: int = ..., **reading: int) -> Answers: ...
+    def answer(self, question: str, context: str, top_k: int = ..., **reading: Any) -> Answers: ...
     @overload
-    def answer(self, question: list[str], context: str, top_k: int = ..., **reading: int) -> list[Answers]: ...
+    def answer(self, question: list[str], context: str, top_k: int = ..., **reading: Any) -> list[Answers]: ...
     @overload
     def answer(
-        self, question: str | list[str], context: list[str], top_k: int = ..., **reading: int
+        self, question: str | list[str], context: list[str], top_k: int = ..., **reading: Any
     ) -> list[Answers]: ...
     def answer(
-        self, question: str | list[str], context: str | list[str], top_k: int = 1, **reading: int
+        self, question: str | list[str], context: str | list[str], top_k: int = 1, **reading: Any
     ) -> Answers | list[Answers]:
         """The best answers, in whatever languages question and context are.
 
@@ -122,6 +148,7 @@ class Answerer:
         asked: Sequence[tuple[str, str]],
         reading: Reading | None = None,
         progress: Callable[[int, int], None] | None = None,
+        languages: Sequence[tuple[str, str] | None] | None = None,
     ) -> list[Answers]:
         """Answers to (question, context) pairs, in their order; batches are made across all of them.
 
@@ -129,17 +156,31 @@ class Answerer:
             asked: the pairs; a context that several questions share is tokenised once.
             reading: how to read; `Reading` as it stands by default.
             progress: called with the windows read so far and their total.
+            languages: of question and context, for each pair where they are known; a calibrated
+                model has a temperature for each pair of languages.
 
         Raises:
-            AskedError: a text is empty or no text.
+            AskedError: a text is empty or no text, or languages cannot be guessed.
+            CalibrationError: a precision that the model does not reach.
         """
         from polyspan.corpus.model import Pair, ParallelCorpus, Passage, Seed
         from polyspan.encoding.predict import inference_precision, predict
 
-        reading = reading or Reading()
+        reading, calibration = reading or Reading(), self.calibration
         checked = [check_asked(question, context) for question, context in asked]
+        known: list[tuple[str, str] | None] = [None] * len(checked) if languages is None else list(languages)
+        if len(known) != len(checked):
+            raise AskedError(f"{len(checked)} questions and languages of {len(known)}")
+        least = self._least_score(reading.precision)
         if not checked:
             return []
+        if reading.guess_languages:
+            from polyspan.answering.languages import guess_language
+
+            known = [
+                given or (guess_language(item.question), guess_language(item.context))
+                for given, item in zip(known, checked, strict=True)
+            ]
         places = {context: str(at) for at, context in enumerate(dict.fromkeys(item.context for item in checked))}
         seeds = {
             str(at): Seed(str(at), {LANGUAGE: item.question}, {LANGUAGE: places[item.context]}, {LANGUAGE: ()})
@@ -157,8 +198,13 @@ class Answerer:
                 overlap=reading.doc_stride,
                 max_answer_tokens=reading.max_answer_len,
                 progress=progress,
+                scaling=lambda pair: calibration.scaling(known[int(pair.id)]) if calibration else UNSCALED,
+                apart=reading.windows_apart,
             )
-        return [Answers(found.spans[: reading.top_k], found.no_answer) for found in predictions]
+        return [
+            Answers([span for span in found.spans[: reading.top_k] if span.score >= least], found.no_answer, pair)
+            for found, pair in zip(predictions, known, strict=True)
+        ]
 
     def windows(self, question: str, context: str, reading: Reading | None = None) -> int:
         """How many windows it takes to read the context for this question: what an answer costs."""
@@ -175,6 +221,20 @@ class Answerer:
         from polyspan.answering.pipeline import call_as_pipeline
 
         return call_as_pipeline(self, *args, **kwargs)
+
+    def _find_calibration(self) -> Calibration | None:
+        from polyspan.answering.calibration import load_calibration
+        from polyspan.models.load import resolve_model
+
+        folder = Path(resolve_model(self.name))
+        return load_calibration(folder) if folder.is_dir() else None
+
+    def _least_score(self, precision: float | None) -> float:
+        if precision is None:
+            return 0.0
+        if self.calibration is None:
+            raise AskedError(f"{self.name} is not calibrated, so no precision can be promised; see polyspan calibrate")
+        return self.calibration.least_score(precision)
 
     @cached_property
     def longest_window(self) -> int:

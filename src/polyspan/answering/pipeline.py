@@ -5,9 +5,9 @@
 ``end`` and ``answer``, with that pipeline's defaults: answers of at most 15 tokens, stretched to whole
 words, candidates with the same text joined and their scores added.
 
-It differs in three ways. Windows of a long context are compared by their logits, not each window by its
-own probabilities. Scores take the chance of "no answer" into account, which lowers them a little. White
-space at the edges of an answer is cut off.
+It differs in two ways. Scores take the chance of "no answer" into account and, where the model is
+calibrated, how sure it may be. White space at the edges of an answer is cut off. Like that pipeline, and
+unlike `Answerer.answer`, it compares the windows of a long context each by its own probabilities.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ def call_as_pipeline(
         max_answer_len=_first(max_answer_len, MAX_ANSWER_LEN),
         doc_stride=_first(doc_stride, min(window // 2, 128)),
         max_seq_len=window,
+        windows_apart=True,
     )
 
     def answer(asked: list[Asked]) -> list[Result]:
