@@ -65,7 +65,7 @@ def draw_loss(history: Sequence[Mapping[str, Any]], path: Path, title: str) -> N
         for values, (name, colour) in zip(terms, _TERMS.values(), strict=True):
             _line(axes, steps, values, colour, name)
         _frame(axes, steps, epochs, title, "loss")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.18 * max(float(values.max()) for values in terms))  # room for the legend
         axes.legend(frameon=False, ncols=3, loc="upper right")
 
 

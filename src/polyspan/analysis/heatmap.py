@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +113,7 @@ def draw_matrix(matrix: ScoreMatrix, path: Path, metric: Metric, title: str, sig
             colours, scale = matplotlib.colormaps["RdBu"], Normalize(-limit, limit)
         else:
             colours, scale = matplotlib.colormaps["viridis"], Normalize(0, 100)
-        pencil = _Pencil(axes, colours, scale, signed)
+        pencil = Pencil(axes, colours, scale, signed)
 
         right, bottom = len(contexts) + _GAP, len(questions) + _GAP
         for row, question in enumerate(questions):
@@ -144,8 +144,53 @@ def draw_matrix(matrix: ScoreMatrix, path: Path, metric: Metric, title: str, sig
         pencil.colour_bar(figure, label)
 
 
+def draw_grid(
+    values: Mapping[tuple[float, int], float], path: Path, rows: str, columns: str, label: str, title: str
+) -> None:
+    """Draw one score of many runs by two of their settings (Carrino et al. 2023, figures 6 and 10).
+
+    The best is outlined. The scale runs from the lowest to the highest value, at least one point,
+    as runs of a sweep lie close together.
+
+    Args:
+        values: in [0, 1], by the setting that goes down and the one that goes across; some may be missing.
+        path: ``.svg`` or ``.png``.
+        rows, columns: names of the settings.
+        label: of the score.
+        title: above the figure.
+
+    Raises:
+        FigureError: no values, or another suffix.
+    """
+    if not values:
+        raise FigureError(f"{path}: there is no score to draw")
+    down, across = sorted({row for row, _ in values}), sorted({column for _, column in values})
+    with figure_file(path, 2.6 + 0.62 * len(across), 1.5 + 0.5 * len(down)) as figure:
+        import matplotlib
+        from matplotlib.colors import Normalize
+
+        axes = figure.add_subplot()
+        lowest, highest = 100 * min(values.values()), 100 * max(values.values())
+        spare = max(0.0, _SMALLEST_RANGE - (highest - lowest)) / 2
+        scale = Normalize(lowest - spare, highest + spare)
+        pencil = Pencil(axes, matplotlib.colormaps["viridis"], scale, signed=False)
+        for y, row in enumerate(down):
+            for x, column in enumerate(across):
+                pencil.cell(x, y, values.get((row, column)))
+        best_row, best_column = max(values, key=lambda key: values[key])
+        pencil.outline(across.index(best_column), down.index(best_row))
+        axes.set(xlim=(-0.06, len(across) + 0.06), ylim=(len(down) + 0.06, -0.06), aspect=0.8)
+        axes.set(xlabel=columns, ylabel=rows)
+        axes.set_title(title)
+        axes.set_xticks([i + 0.5 for i in range(len(across))], [f"{value:g}" for value in across])
+        axes.set_yticks([i + 0.5 for i in range(len(down))], [f"{value:g}" for value in down])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        pencil.colour_bar(figure, label)
+
+
 @dataclass(frozen=True)
-class _Pencil:
+class Pencil:
     """Draws cells of one colour scale; a cell is one unit wide and high, its corner given."""
 
     axes: Axes

@@ -1,0 +1,338 @@
+"""The report's HTML page: one file, no network, readable without JavaScript but for its examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata, resources
+from typing import Any
+
+import yaml
+
+from polyspan.analysis.browser import browser_data
+from polyspan.analysis.heats import heat_names, heat_tables
+from polyspan.analysis.inline import cell_style
+from polyspan.analysis.languages import direction, language_name
+from polyspan.analysis.paper import load_paper
+from polyspan.analysis.ranks import AnswerRanks
+from polyspan.analysis.runs import Run, data_name
+from polyspan.analysis.study import Group
+from polyspan.analysis.tables import (
+    METHODS,
+    averages_table,
+    difference_table,
+    languages_table,
+    ranks_table,
+    systems_table,
+    zero_shot_table,
+)
+from polyspan.corpus.leakage import KINDS
+from polyspan.evaluation.matrix import Average
+from polyspan.evaluation.verdict import sentence
+
+TEMPLATES = "templates"
+SHOWN_RUNS = 3
+"""In a title made of their names."""
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A drawn figure: its SVG as part of a page, and what is below it."""
+
+    svg: str
+    caption: str
+
+
+def render_page(
+    groups: Sequence[Group],
+    sweeps: Sequence[PageFigure],
+    curves: Sequence[PageFigure],
+    distributions: Sequence[PageFigure],
+    notes: Sequence[str],
+    title: str | None = None,
+) -> str:
+    """The whole page as HTML.
+
+    Args:
+        groups: of runs.
+        sweeps, curves, distributions: figures of many runs, of one training, of one example.
+        notes: sentences on what could not be shown among the examples.
+        title: of the page; made of the runs' names when None.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    runs = [run for group in groups for run in group.runs]
+    paper = load_paper()
+    examples = browser_data(groups)
+    for group, entry in zip(groups, examples, strict=True):
+        if group.missing:
+            notes = [*notes, f"Examples of {group.label} are not shown: {group.missing}."]
+        elif len(entry["seeds"]) < entry["total"]:
+            notes = [
+                *notes,
+                f"Of {group.label} the first {len(entry['seeds'])} of {entry['total']} questions are shown.",
+            ]
+    data = {
+        "languages": {code: [language_name(code), direction(code)] for code in _languages(groups)},
+        "groups": [{"label": group.label, "runs": [run.name for run in group.runs]} for group in groups],
+        "scale": [cell_style(value) for value in range(101)],
+        "examples": examples,
+    }
+    environment = Environment(
+        loader=PackageLoader("polyspan.analysis", TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        title=title or _title(runs),
+        lead=[_lead(group) for group in groups],
+        version=metadata.version("polyspan"),
+        css=Markup(_asset("report.css")),
+        js=Markup(_asset("report.js")),
+        # Inside a script element only "</" and "<!--" would be read as markup.
+        data=Markup(json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")),
+        groups=[_group(group, number) for number, group in enumerate(groups)],
+        systems=systems_table(groups),
+        runs=[_run(run) for run in runs],
+        sweeps=sweeps,
+        curves=curves,
+        distributions=distributions,
+        calibration=[{"name": run.name, "facts": _flat(run.calibration)} for run in runs if run.calibration],
+        example_notes=notes,
+        has_examples=any(examples),
+        most_runs=max(len(group.runs) for group in groups),
+        has_paper=any(group.runs[0].published_data for group in groups),
+        paper=paper.source,
+        paper_label=paper.label,
+        commands=_commands(runs),
+    )
+
+
+def _asset(name: str) -> str:
+    return resources.files("polyspan.analysis").joinpath(TEMPLATES, name).read_text(encoding="utf-8").strip()
+
+
+def _languages(groups: Sequence[Group]) -> list[str]:
+    found = {language for group in groups for run in group.runs for pair in run.matrix.cells for language in pair}
+    return sorted(found)
+
+
+def _title(runs: Sequence[Run]) -> str:
+    names = list(dict.fromkeys(run.name for run in runs))
+    shown = ", ".join(names[:SHOWN_RUNS])
+    return shown + (f" and {len(names) - SHOWN_RUNS} more" if len(names) > SHOWN_RUNS else "")
+
+
+def _lead(group: Group) -> str:
+    """The result in a sentence: the best run's averages, its best and worst pair."""
+    average: Average = "gxlt" if group.cross_lingual else "xlt"
+    number = max(range(len(group.runs)), key=lambda i: group.runs[i].matrix.average(average, "f1") or 0)
+    run, intervals = group.runs[number], group.intervals[number]
+    value = 100 * (run.matrix.average(average, "f1") or 0)
+    interval = None if intervals is None else intervals["f1"]["average"].get(average)
+    low, high = (None, None) if interval is None else (interval.low, interval.high)
+    around = "" if low is None or high is None else f" (95% interval {100 * low:.1f} to {100 * high:.1f})"
+    settings = f"{value:.1f} F1 {'G-XLT' if average == 'gxlt' else 'XLT'}{around}"
+    if average == "gxlt" and (same := run.matrix.average("xlt", "f1")) is not None:
+        settings += f" and {100 * same:.1f} F1 XLT"
+    best = "" if len(group.runs) == 1 else f", the best of {len(group.runs)} runs,"
+    asked = len({row.id for row in run.rows})
+    text = f"{run.name}{best} reaches {settings} on {group.label}: {len(run.rows):,} rows of {asked:,} questions."
+    ordered = sorted(run.matrix.cells, key=lambda pair: run.matrix.cells[pair].f1)
+    if len(ordered) > 1:
+        ends = []
+        for pair in (ordered[-1], ordered[0]):
+            question, context = map(language_name, pair)
+            name = f"{question} alone" if question == context else f"questions in {question} over {context} texts"
+            ends.append(f"{name} ({100 * run.matrix.cells[pair].f1:.1f})")
+        text += f" Best is {ends[0]}, worst {ends[1]}."
+    return text
+
+
+def _group(group: Group, number: int) -> dict[str, Any]:
+    suffix = f", {group.label}" if group.cross_lingual else ""
+    ranks = [
+        {"title": f"{run.name}{suffix}", "bars": _bars(found), "table": table}
+        for index, (run, found) in enumerate(zip(group.runs, group.ranks or [], strict=False))
+        if (table := ranks_table(group, index)) is not None
+    ]
+    return {
+        "label": group.label,
+        "averages": averages_table(group),
+        "languages": languages_table(group),
+        "zero_shot": zero_shot_table(group),
+        "ranges": _ranges(group),
+        "heat_names": heat_names(group),
+        "heats": heat_tables(group, number),
+        "comparisons": [
+            {
+                "title": f"{found.a} against {found.b}",
+                "sentence": sentence(found),
+                "table": difference_table(group, found),
+            }
+            for found in group.comparisons
+        ],
+        "ranks": ranks,
+    }
+
+
+def _ranges(group: Group) -> list[dict[str, Any]]:
+    """Marks of the figure of averages: G-XLT and XLT F1 of each run, and the paper's."""
+    lines = []
+    wanted: list[Average] = ["gxlt", "xlt"] if group.cross_lingual else ["xlt"]
+    for run, intervals in zip(group.runs, group.intervals, strict=True):
+        marks = []
+        for average in wanted:
+            value = run.matrix.average(average, "f1")
+            interval = None if intervals is None else intervals["f1"]["average"].get(average)
+            if value is not None:
+                ends = (interval.low, interval.high) if interval is not None else (None, None)
+                marks.append(_mark(average, 100 * value, *(None if end is None else 100 * end for end in ends)))
+        lines.append({"name": run.name, "paper": False, "marks": marks})
+    published = group.runs[0].published_data
+    for row in load_paper().table2.rows:
+        scores = (row.scores.get(published) or {}) if published else {}
+        marks = [_mark(average, scores[average].f1) for average in wanted if average in scores]
+        if marks:
+            lines.append({"name": f"{METHODS[row.method]} (paper)", "paper": True, "marks": marks})
+    return lines
+
+
+def _mark(kind: str, value: float, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    width = 0.0 if low is None or high is None else high - low
+    end = max(value, high or 0)
+    return {
+        "kind": kind,
+        "value": round(value, 2),
+        "low": low,
+        "width": width,
+        "end": round(end, 2),
+        "text": f"{value:.1f}",
+    }
+
+
+def _bars(ranks: AnswerRanks) -> list[dict[str, Any]]:
+    bars = []
+    for language, counts in ranks.counts.items():
+        asked = ranks.asked[language]
+        parts = [("r1", sum(counts[:1])), ("r2", sum(counts[1:3])), ("r3", sum(counts[3:]))]
+        text = f"{100 * counts[0] / asked:.0f}% first, {100 * ranks.within(language):.0f}% in {ranks.depth}"
+        widths = [(kind, f"{100 * count / asked:.2f}") for kind, count in parts]
+        bars.append({"name": language_name(language), "parts": widths, "text": text})
+    return bars
+
+
+def _run(run: Run) -> dict[str, Any]:
+    facts: list[tuple[str, object]] = []
+    record, recipe = run.evaluation, run.recipe
+    if run.method is not None:
+        facts.append(("method", METHODS[run.method] + (", without cross-entropy" if run.without_cross_entropy else "")))
+    if record is not None:
+        facts += [("model", data_name(record.model)), ("asked", run.data_label), ("scored by", f"{record.rules} rules")]
+    if recipe is not None:
+        data, objective, training = recipe["data"], recipe["objective"], recipe["training"]
+        facts += [("started from", data_name(str(recipe["model"]))), ("trained on", data_name(str(data["path"])))]
+        if run.examples is not None and run.data is not None:
+            drawn = f", ntl {run.target_languages}" if run.target_languages else ""
+            facts.append(("examples", f"{run.examples:,} of {run.data['seeds']:,} questions{drawn}"))
+        if objective["alpha_kl"]:
+            facts.append(("distillation", f"T {objective['temperature']:g}, coefficient {objective['coefficient']}"))
+        rate = f"{training['learning_rate']:g}"
+        facts.append(("training", f"{training['epochs']} epochs at {rate}, seed {recipe['seed']}"))
+    if run.timing and "training_seconds" in run.timing:
+        facts.append(("trained for", _duration(float(run.timing["training_seconds"]))))
+    if record is not None:
+        facts.append(("evaluated in", _duration(record.seconds)))
+    return {
+        "name": run.name,
+        "facts": facts,
+        "recipe": None if recipe is None else yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True),
+        "environment": list((run.environment or {}).items()),
+        "leakage": None if run.leakage is None else _leakage(run.leakage),
+        "data": _losses(run.data) if run.data else None,
+    }
+
+
+def _leakage(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    lines = []
+    for entry in found.get("compared", []):
+        counts = {kind: entry.get(kind) for kind in KINDS}
+        shared = [f"{count:,} {KINDS[kind]}" for kind, count in counts.items() if count]
+        names = f"{data_name(str(entry['test']))} against {data_name(str(entry['train']))}"
+        what = ", ".join(shared) or "nothing is shared"
+        size = f"of {entry['questions']:,} questions and {entry['test_passages']:,} passages"
+        unsought = " Near copies were not looked for." if counts["near_passages"] is None else ""
+        lines.append({"clean": not shared, "text": f"{names}: {what} ({size}).{unsought}"})
+    for entry in found.get("not_compared", []):
+        lines.append(
+            {
+                "clean": False,
+                "text": f"Not compared with what {data_name(str(entry['model']))} was trained on: {entry['why']}.",
+            }
+        )
+    origins = ", ".join(data_name(str(origin)) for origin in found.get("origins", []))
+    if origins:
+        lines.append({"clean": True, "text": f"What {origins} was trained on before is told by no recipe here."})
+    return lines
+
+
+def _losses(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was lost between the files and the windows that were trained on."""
+    names = {
+        "dropped_seeds": "questions left out",
+        "skipped_records": "bad records skipped",
+        "answers_in_no_window": "answers in no window",
+        "questions_cut": "questions cut",
+    }
+    facts = (
+        [("windows", f"{data['windows']:,} of {data['mean_tokens']} tokens on average")] if "windows" in data else []
+    )
+    for key, name in names.items():
+        found = data.get(key)
+        if isinstance(found, Mapping) and found:
+            facts.append((name, ", ".join(f"{count:,} ({why})" for why, count in found.items())))
+        elif isinstance(found, Sequence) and found:
+            facts.append((name, f"{len(found):,}"))
+    return facts
+
+
+def _flat(tree: Any, before: str = "") -> list[tuple[str, str]]:
+    """Numbers and words of a JSON object; longer lists are left to their file."""
+    facts: list[tuple[str, str]] = []
+    for key, value in tree.items() if isinstance(tree, Mapping) else ():
+        name = f"{before} {key}".strip().replace("_", " ")
+        if isinstance(value, Mapping):
+            facts += _flat(value, name)
+        elif isinstance(value, float):
+            facts.append((name, f"{value:.4g}"))
+        elif isinstance(value, (str, int)):
+            facts.append((name, str(value)))
+    return facts
+
+
+def _commands(runs: Sequence[Run]) -> str:
+    """Shell commands; data and folders by their short names."""
+    lines = []
+    for run in runs:
+        record = run.evaluation
+        if run.recipe is not None and (run.folder / "recipe.yaml").is_file():
+            lines += [f"# {run.name}: its recipe is above", f"polyspan train {run.name}/recipe.yaml"]
+        elif record is not None:
+            parts = [f"polyspan evaluate --model {data_name(record.model)} --data {data_name(record.path)}"]
+            parts.append(f"--kind {record.kind}")
+            if record.languages:
+                parts.append(f"--languages {','.join(record.languages)}")
+            if record.limit:
+                parts.append(f"--limit {record.limit}")
+            lines.append(" ".join([*parts, f"--top-k {record.top_k} --output {run.name}"]))
+    return "\n".join([*lines, f"polyspan report {' '.join(run.name for run in runs)} --output report"])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

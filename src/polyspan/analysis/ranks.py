@@ -1,0 +1,73 @@
+"""At which rank the first correct answer stands (Carrino et al. 2023, Table 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from polyspan.corpus.model import Pair, ParallelCorpus
+from polyspan.evaluation.matrix import RowScore
+
+if TYPE_CHECKING:
+    from polyspan.analysis.runs import Found
+
+
+@dataclass(frozen=True)
+class AnswerRanks:
+    """Counts by question language; languages have different numbers of questions, so rates stand beside them.
+
+    Attributes:
+        asked: rows of each question language.
+        counts: of each, the rows whose first correct answer stands at rank 1, 2, ..., depth.
+        depth: answers that were kept of a row.
+    """
+
+    asked: dict[str, int]
+    counts: dict[str, list[int]]
+    depth: int
+
+    def rate(self, language: str, rank: int) -> float:
+        """Share of the rows of a language whose first correct answer stands at a rank, from 1; in [0, 1]."""
+        return self.counts[language][rank - 1] / self.asked[language]
+
+    def within(self, language: str) -> float:
+        """Share of the rows of a language with a correct answer at any rank; in [0, 1]."""
+        return sum(self.counts[language]) / self.asked[language]
+
+
+def first_correct(corpus: ParallelCorpus, rows: Sequence[RowScore], answers: Sequence[Sequence[Found]]) -> list[int]:
+    """Rank of each row's first correct answer, from 1; 0 where none is correct.
+
+    Correct is the same string as a gold answer, as in the paper: nothing is normalised.
+
+    Args:
+        corpus: holds the texts.
+        rows: what was asked.
+        answers: of each row, best first.
+    """
+    ranks = []
+    for row, found in zip(rows, answers, strict=True):
+        pair = Pair(row.id, row.question_language, row.context_language)
+        golds = {answer.text for answer in corpus.answers(pair)}
+        text = corpus.context(pair)
+        ranks.append(next((rank for rank, a in enumerate(found, start=1) if text[a.start : a.end] in golds), 0))
+    return ranks
+
+
+def count_ranks(rows: Sequence[RowScore], ranks: Sequence[int], depth: int) -> AnswerRanks:
+    """Sort ranks (0: none) by question language, over all contexts.
+
+    Args:
+        rows: what was asked.
+        ranks: as `first_correct` gives them.
+        depth: answers that were kept of a row.
+    """
+    languages = sorted({row.question_language for row in rows})
+    asked = dict.fromkeys(languages, 0)
+    counts = {language: [0] * depth for language in languages}
+    for row, rank in zip(rows, ranks, strict=True):
+        asked[row.question_language] += 1
+        if rank:
+            counts[row.question_language][rank - 1] += 1
+    return AnswerRanks(asked, counts, depth)

@@ -1,0 +1,205 @@
+"""Run folders to a report: an HTML page, tables in Markdown and LaTeX, figures in SVG and PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from polyspan.analysis.curves import draw_coefficients, draw_loss
+from polyspan.analysis.distribution import Distribution, answer_distribution, draw_distribution
+from polyspan.analysis.heatmap import draw_matrix
+from polyspan.analysis.inline import inline_svg
+from polyspan.analysis.languages import language_name
+from polyspan.analysis.page import PageFigure, render_page
+from polyspan.analysis.runs import ReportError, Run
+from polyspan.analysis.study import Group, system_key
+from polyspan.analysis.sweeps import draw_target_languages, draw_temperatures, grid_methods, has_curves
+from polyspan.analysis.table import to_latex, to_markdown
+from polyspan.analysis.tables import METHODS, all_tables, file_name, system_name
+from polyspan.corpus.model import CorpusError, Pair
+from polyspan.errors import PolyspanError
+from polyspan.evaluation.matrix import METRICS, difference
+from polyspan.files import write_text
+
+PAGE = "report.html"
+
+
+@dataclass
+class _Figures:
+    """Draws each figure in both formats and keeps its SVG for the page."""
+
+    folder: Path
+    written: list[Path] = field(default_factory=list)
+
+    def draw(self, key: str, draw: Callable[[Path], None], caption: str) -> PageFigure:
+        paths = [self.folder / f"{key}.{suffix}" for suffix in ("svg", "png")]
+        for path in paths:
+            draw(path)
+        self.written += paths
+        return PageFigure(inline_svg(paths[0].read_text(encoding="utf-8"), file_name(key), caption), caption)
+
+
+def write_report(
+    groups: Sequence[Group],
+    output: Path,
+    example: Pair | None = None,
+    title: str | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> list[Path]:
+    """Write ``report.html``, ``tables/`` and ``figures/`` into a folder.
+
+    Args:
+        groups: runs by what they were asked.
+        output: the folder; files of the same names in it are replaced.
+        example: whose start and end distributions are drawn; one whose answer stands second or
+            third is chosen when None. Needs a model on this machine.
+        title: of the page.
+        progress: told what is done next.
+
+    Returns:
+        What was written, the page first.
+
+    Raises:
+        ReportError: the example was named and is not there.
+        ScoringError: runs of one group were asked different questions.
+    """
+    tables = []
+    progress("intervals and tests")
+    for table in all_tables(groups):
+        for suffix, text in (("md", to_markdown(table)), ("tex", to_latex(table))):
+            tables.append(output / "tables" / f"{table.key}.{suffix}")
+            write_text(tables[-1], text)
+    progress("figures")
+    figures = _Figures(output / "figures")
+    for group in groups:
+        _draw_matrices(group, figures)
+    sweeps = [figure for group in groups for figure in _draw_sweeps(group, figures)]
+    curves = _draw_curves([run for group in groups for run in group.runs], figures)
+    progress("the distribution of one example")
+    distributions, notes = _draw_example(groups, example, figures)
+    progress("the page")
+    page = output / PAGE
+    write_text(page, render_page(groups, sweeps, curves, distributions, notes, title))
+    return [page, *tables, *figures.written]
+
+
+def _draw_matrices(group: Group, figures: _Figures) -> None:
+    """Heat maps of each run (figures 1 and 8) and of its gain over the first (figures 3 and 9)."""
+    first = group.runs[0]
+    for run in group.runs:
+        name = file_name(run.name)
+        for metric in METRICS:
+            title = f"{run.name}, {group.label}"
+            draw = partial(draw_matrix, run.matrix, metric=metric, title=title)
+            figures.draw(f"matrix-{group.key}-{name}-{metric}", draw, title)
+            if run is not first:
+                title = f"{run.name} minus {first.name}"
+                gain = difference(run.matrix, first.matrix)
+                draw = partial(draw_matrix, gain, metric=metric, title=title, signed=True)
+                figures.draw(f"gain-{group.key}-{name}-{metric}", draw, title)
+
+
+def _draw_sweeps(group: Group, figures: _Figures) -> list[PageFigure]:
+    """Scores against ntl (figures 5 and 11), and by temperature and ntl (figures 6 and 10)."""
+    drawn = []
+    if has_curves(group.runs):
+        for metric in METRICS:
+            title = f"{metric.upper()} by the number of target languages, {group.label}"
+            draw = partial(draw_target_languages, group.runs, metric=metric, title=title)
+            drawn.append(figures.draw(f"ntl-{group.key}-{metric}", draw, title))
+    for method in grid_methods(group.runs):
+        for metric in METRICS:
+            title = f"{METHODS[method]}, {group.label}"
+            grid = partial(draw_temperatures, group.runs, method=method, metric=metric, title=title)
+            caption = f"G-XLT {metric.upper()} by temperature and number of target languages: {title}"
+            drawn.append(figures.draw(f"grid-{group.key}-{method}-{metric}", grid, caption))
+    return drawn
+
+
+def _draw_curves(runs: Sequence[Run], figures: _Figures) -> list[PageFigure]:
+    """Coefficient (figures 4 and 7) and loss of each training, once a training."""
+    drawn, seen = [], set()
+    for run in runs:
+        if not run.history or system_key(run) in seen:
+            continue
+        seen.add(system_key(run))
+        name = system_name(run)
+        if run.recipe is not None and run.recipe["objective"]["alpha_kl"]:
+            mean = sum(row["coefficient"] for row in run.history) / len(run.history)
+            caption = (
+                f"The coefficient of {name} over training, {mean:.2f} on average."
+                " Thin: each step; thick: running mean; dashed: ends of epochs."
+            )
+            draw = partial(draw_coefficients, run.history, title=f"Coefficient, {name}")
+            drawn.append(figures.draw(f"coefficient-{file_name(name)}", draw, caption))
+        caption = f"The loss of {name} over training, and its terms before weighting."
+        draw = partial(draw_loss, run.history, title=f"Loss, {name}")
+        drawn.append(figures.draw(f"loss-{file_name(name)}", draw, caption))
+    return drawn
+
+
+def _draw_example(
+    groups: Sequence[Group], example: Pair | None, figures: _Figures
+) -> tuple[list[PageFigure], list[str]]:
+    """The start and end distributions of one example (figure 2), from the first run whose model is here."""
+    from polyspan.models import load_model
+
+    why = "no texts are here"
+    for group in groups:
+        if group.corpus is None or (example is not None and example.id not in group.corpus.seeds):
+            continue
+        for index, run in enumerate(group.runs):
+            pair = example or _telling_example(group, index)
+            if run.evaluation is None or pair is None:
+                continue
+            try:
+                loaded = load_model(run.evaluation.model)
+                found = answer_distribution(loaded.model, loaded.tokenizer, group.corpus, pair, *_window(run))
+            except CorpusError as error:
+                raise ReportError(str(error)) from error
+            except PolyspanError as error:
+                why = str(error)
+                continue
+            title = f"Start and end: question in {pair.question_language}, text in {pair.context_language}"
+            caption = _tell(found, run.name, group.corpus.question(pair))
+            draw = partial(draw_distribution, found, title=title)
+            return [figures.draw(f"distribution-{file_name(run.name)}", draw, caption)], []
+    if example is not None:
+        raise ReportError(f"--example {example.id}: cannot be drawn: no run was asked it, or {why}")
+    return [], [f"The start and end distributions of an example are not drawn: {why}."]
+
+
+def _window(run: Run) -> tuple[int, int]:
+    """k and delta of the run's coefficient, or the defaults."""
+    objective = run.recipe["objective"] if run.recipe is not None else {}
+    return int(objective.get("k", 10)), int(objective.get("delta", 5))
+
+
+def _telling_example(group: Group, index: int) -> Pair | None:
+    """A row across languages, the first whose correct answer stands second or third if there is one."""
+    if group.first_correct is None or group.corpus is None:
+        return None
+    chosen: list[tuple[bool, Pair]] = []
+    for row, rank in zip(group.runs[index].rows, group.first_correct[index], strict=True):
+        pair = Pair(row.id, row.question_language, row.context_language)
+        crosses = row.question_language != row.context_language or not group.cross_lingual
+        if crosses and group.corpus.answers(pair):
+            chosen.append((rank in (2, 3), pair))
+    return next((pair for telling, pair in chosen if telling), chosen[0][1] if chosen else None)
+
+
+def _tell(found: Distribution, name: str, question: str) -> str:
+    pair = found.pair
+    languages = f"question in {language_name(pair.question_language)}, text in {language_name(pair.context_language)}"
+    hits = []
+    for head in ("start", "end"):
+        rank = found.first_hit(head)
+        hits.append(f"{head}: {f'rank {rank}' if rank else f'none of {found.k}'}")
+    # The isolates keep a right-to-left question from turning the sentence around.
+    return (
+        f"Where {name} sees the answer to “\u2068{question}\u2069” ({pair.id}; {languages}). The band is the interval"
+        f" around the gold position, {found.delta} tokens on each side; first of the best {found.k} inside it,"
+        f" {', '.join(hits)}."
+    )

@@ -1,0 +1,241 @@
+"""A run folder or an ``evaluate --output`` folder, read for tables, figures and the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from polyspan.analysis.paper import DataSet, Method
+from polyspan.errors import PolyspanError
+from polyspan.evaluation.matrix import RowScore, ScoreMatrix
+from polyspan.evaluation.record import EvaluationRecord
+from polyspan.evaluation.rows import PREDICTIONS, read_rows
+
+METRICS = "metrics.jsonl"
+SOURCE_LANGUAGE = "en"
+
+
+class ReportError(PolyspanError):
+    """Folders that no report can be made of; names the folder or file."""
+
+
+class Found(NamedTuple):
+    """An answer of a row: where it stands in the context, in Python string indices, and its probability."""
+
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one folder holds; parts that are not there are None or empty.
+
+    Attributes:
+        folder: where it was read from.
+        name: of the folder, unlike those of the other runs.
+        rows: scores, in the order of ``predictions.jsonl``.
+        answers: for each row its answers, best first.
+        evaluation: what was asked.
+        recipe: what the model was trained by, defaults written out; also found where the evaluated
+            model lies in a run folder.
+        history: one mapping a training step.
+        data, leakage, calibration, environment, timing: the JSON files of these names.
+    """
+
+    folder: Path
+    name: str
+    rows: Sequence[RowScore] = field(repr=False)
+    answers: Sequence[Sequence[Found]] = field(repr=False)
+    evaluation: EvaluationRecord | None = None
+    recipe: Mapping[str, Any] | None = None
+    history: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    data: Mapping[str, Any] | None = None
+    leakage: Any = None
+    calibration: Any = None
+    environment: Mapping[str, Any] | None = None
+    timing: Mapping[str, Any] | None = None
+
+    @cached_property
+    def matrix(self) -> ScoreMatrix:
+        """Mean scores by pair of languages."""
+        return ScoreMatrix.from_rows(self.rows)
+
+    @property
+    def data_label(self) -> str:
+        """What a reader sees of the data set, such as ``mlqa/dev, en de zh, first 4 of each pair``."""
+        record = self.evaluation
+        if record is None:
+            return "unnamed data"
+        parts = [data_name(record.path)]
+        if record.languages:
+            parts.append(" ".join(sorted(record.languages)))
+        if record.limit:
+            parts.append(f"first {record.limit} of each pair")
+        return ", ".join(parts)
+
+    @property
+    def published_data(self) -> DataSet | None:
+        """Which data set of the paper this is, if it is one and all its languages were asked."""
+        record = self.evaluation
+        if record is None or record.languages:
+            return None
+        path = Path(record.path)
+        if record.kind == "mlqa" and path.name in {"dev", "test"}:
+            return "mlqa-dev" if path.name == "dev" else "mlqa-test"
+        if record.kind == "xquad" and "xquad" in str(path).lower():
+            return "xquad"
+        return "tydiqa-goldp" if record.kind == "tydiqa" else None
+
+    @property
+    def is_cross_lingual(self) -> bool:
+        """Whether questions and contexts of different languages were asked."""
+        return any(question != context for question, context in self.matrix.cells)
+
+    @property
+    def method(self) -> Method | None:
+        """Which of the paper's methods trained the model; None where that is not known."""
+        if self.recipe is None:
+            return "zero-shot" if self.evaluation and self.evaluation.model == "polyspan-qa-en" else None
+        if self._is_phase_one:
+            return "zero-shot"
+        objective = self.recipe["objective"]
+        if not objective["alpha_kl"]:
+            return "ce"
+        return "skd" if objective["coefficient"] == "constant" else "skd-map"
+
+    @property
+    def _is_phase_one(self) -> bool:
+        """Trained on English alone: named so, or nothing drawn beside the source language (Eq. 3)."""
+        assert self.recipe is not None
+        data = self.recipe["data"]
+        known = data.get("languages") or (self.data or {}).get("languages")
+        return known == [SOURCE_LANGUAGE] or (data["sampling"] == "cross" and not data["target_languages"])
+
+    @property
+    def without_cross_entropy(self) -> bool:
+        """Whether this is an ablation, alpha_ce = 0."""
+        return self.recipe is not None and not self.recipe["objective"]["alpha_ce"]
+
+    @property
+    def target_languages(self) -> int | None:
+        """The paper's ntl."""
+        return None if self.recipe is None else int(self.recipe["data"]["target_languages"])
+
+    @property
+    def temperature(self) -> float | None:
+        """T; None where nothing was distilled."""
+        if self.recipe is None or not self.recipe["objective"]["alpha_kl"]:
+            return None
+        return float(self.recipe["objective"]["temperature"])
+
+    @property
+    def trained_languages(self) -> list[str]:
+        """Languages that were trained on, English always; only what the folder tells."""
+        found = {SOURCE_LANGUAGE}
+        if self.recipe is not None:
+            found.update(self.recipe["data"].get("languages") or (self.data or {}).get("languages") or ())
+        return sorted(found)
+
+    @property
+    def examples(self) -> int | None:
+        """Pairs that were trained on."""
+        return None if self.data is None else self.data.get("pairs")
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read folders in the order given.
+
+    Raises:
+        ReportError: a folder is not there, was named twice, or has a broken file.
+        ScoringError: its predictions are missing or have no scores.
+    """
+    resolved = [folder.resolve() for folder in folders]
+    for folder, full in zip(folders, resolved, strict=True):
+        if not folder.is_dir():
+            raise ReportError(f"{folder}: no such folder; name run folders or what `polyspan evaluate --output` wrote")
+        if resolved.count(full) > 1:
+            raise ReportError(f"{folder}: named twice")
+    return [_read(folder, name) for folder, name in zip(resolved, _names(resolved), strict=True)]
+
+
+def data_name(path: str) -> str:
+    """The last two parts of a path, enough to know a data set by and without anybody's home folder."""
+    return "/".join(part for part in Path(path).parts[-2:] if part != "/")
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths that tell them apart."""
+    for parts in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = ["/".join(folder.parts[-parts:]) for folder in folders]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _read(folder: Path, name: str) -> Run:
+    evaluation = EvaluationRecord.read(folder)
+    home = folder
+    if not (folder / "recipe.yaml").is_file() and evaluation is not None and Path(evaluation.model).is_absolute():
+        home = Path(evaluation.model).parent  # the evaluated model lies in a run folder
+    return Run(
+        folder,
+        name,
+        read_rows(folder),
+        _answers(folder / PREDICTIONS),
+        evaluation,
+        _recipe(home / "recipe.yaml"),
+        _lines(home / METRICS),
+        _json(home / "data.json"),
+        _json(folder / "leakage.json"),
+        _json(folder / "calibration.json") or _json(home / "model" / "calibration.json"),
+        _json(home / "environment.json"),
+        _json(home / "timing.json"),
+    )
+
+
+def _answers(path: Path) -> list[list[Found]]:
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            answers = json.loads(line)["answers"]
+            found.append([Found(int(a["start"]), int(a["end"]), float(a["score"])) for a in answers])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReportError(f"{path}: line {number} is not a prediction ({type(error).__name__}: {error})") from error
+    return found
+
+
+def _recipe(path: Path) -> Mapping[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ReportError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    if not isinstance(tree, dict) or not {"data", "objective", "training", "model"} <= tree.keys():
+        raise ReportError(f"{path}: is not the recipe of a run; `polyspan train` writes one with every key")
+    return tree
+
+
+def _json(path: Path) -> Any:
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path}: cannot be read ({error})") from error
+
+
+def _lines(path: Path) -> list[Mapping[str, Any]]:
+    if not path.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path}: not one JSON object a line ({error})") from error

@@ -1,0 +1,149 @@
+"""Runs sorted by what they were asked, with everything that tables and figures need of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polyspan.analysis.ranks import AnswerRanks, count_ranks, first_correct
+from polyspan.analysis.runs import ReportError, Run
+from polyspan.corpus.load import load_corpus
+from polyspan.corpus.model import CorpusError, ParallelCorpus
+from polyspan.evaluation.compare import DRAWS, Comparison, Interval, compare, score_intervals
+from polyspan.evaluation.evaluate import passage_digest
+from polyspan.evaluation.matrix import Metric
+from polyspan.evaluation.rows import Method as Compared
+
+if TYPE_CHECKING:
+    from polyspan.evaluation.resampling import Kind
+
+Intervals = dict[Metric, dict["Kind", dict[object, Interval]]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that were asked the same questions; the first is what the others are compared with.
+
+    Attributes:
+        label: of the data set, for people.
+        key: the same, for names of files.
+        runs: in the order they were named.
+        corpus: the texts; None where they are not here, and ``missing`` says why.
+        draws: of the bootstrap and the permutation test.
+    """
+
+    label: str
+    key: str
+    runs: Sequence[Run]
+    corpus: ParallelCorpus | None = field(repr=False, default=None)
+    missing: str | None = None
+    draws: int = DRAWS
+
+    @cached_property
+    def intervals(self) -> list[Intervals | None]:
+        """Of each run, by metric, kind and name, as `score_intervals` gives them; None for a single question."""
+        return [
+            score_intervals(Compared(run.name, [run.rows]), draws=self.draws)
+            if len({row.id for row in run.rows}) > 1
+            else None
+            for run in self.runs
+        ]
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """Each later run against the first: differences are its scores minus the first's.
+
+        Raises:
+            ScoringError: they were asked different questions.
+        """
+        if self.intervals[0] is None:
+            return []
+        first = Compared(self.runs[0].name, [self.runs[0].rows])
+        return [compare(Compared(run.name, [run.rows]), first, draws=self.draws) for run in self.runs[1:]]
+
+    @cached_property
+    def first_correct(self) -> list[list[int]] | None:
+        """Of each run and row the rank of the first correct answer, 0 for none; None without texts."""
+        corpus = self.corpus
+        return None if corpus is None else [first_correct(corpus, run.rows, run.answers) for run in self.runs]
+
+    @cached_property
+    def ranks(self) -> list[AnswerRanks] | None:
+        """The answer ranks of each run; None without texts."""
+        if self.first_correct is None:
+            return None
+        return [
+            count_ranks(run.rows, ranks, run.evaluation.top_k if run.evaluation else 1)
+            for run, ranks in zip(self.runs, self.first_correct, strict=True)
+        ]
+
+    @property
+    def cross_lingual(self) -> bool:
+        """Whether questions and contexts of different languages were asked."""
+        return any(run.is_cross_lingual for run in self.runs)
+
+
+def system_key(run: Run) -> str:
+    """The same for every evaluation of one model."""
+    if run.recipe is not None:
+        return json.dumps(run.recipe, sort_keys=True, default=str)
+    return run.evaluation.model if run.evaluation else str(run.folder)
+
+
+def group_runs(runs: Sequence[Run], data: Path | None = None, draws: int = DRAWS) -> list[Group]:
+    """Sort runs by what they were asked, in the order of their first.
+
+    Args:
+        runs: of any data sets.
+        data: where the texts lie, for runs whose own path is not there any more.
+        draws: of the bootstrap and the permutation test.
+    """
+    sorted_runs: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        record = run.evaluation
+        what = (record.path, record.kind, str(record.languages), str(record.limit)) if record else ("",)
+        sorted_runs.setdefault(what, []).append(run)
+    groups = []
+    keys: set[str] = set()
+    for same in sorted_runs.values():
+        label = same[0].data_label
+        corpus, missing = _texts(same, data)
+        key = _file_name(label)
+        while key in keys:
+            key += "-"
+        keys.add(key)
+        groups.append(Group(label, key, same, corpus, missing, draws))
+    return groups
+
+
+def _texts(runs: Sequence[Run], data: Path | None) -> tuple[ParallelCorpus | None, str | None]:
+    record = runs[0].evaluation
+    if record is None:
+        return None, "the folder has no evaluation.json that would name its data"
+    path: str | Path = record.path
+    if data is not None and Path(record.path).is_absolute() and not Path(record.path).exists():
+        path = data
+    try:
+        corpus = load_corpus(path, kind=record.kind, languages=record.languages)
+    except CorpusError as error:
+        return None, f"{error}; name the folder with --data"
+    digests = {key: passage_digest(passage.text) for key, passage in corpus.passages.items()}
+    for run in runs:
+        for row in run.rows:
+            seed = corpus.seeds.get(row.id)
+            passage = seed.passages.get(row.context_language) if seed else None
+            if passage is None or row.question_language not in seed.questions or digests[passage] != row.passage:  # type: ignore[union-attr]
+                raise ReportError(
+                    f"{run.folder}: question {row.id!r} reads another {row.context_language} text than {path} holds;"
+                    " the data set was changed since: evaluate again"
+                )
+    return corpus, None
+
+
+def _file_name(label: str) -> str:
+    kept = "".join(c if c.isalnum() and c.isascii() else "-" for c in label.lower())
+    return "-".join(part for part in kept.split("-") if part) or "data"
