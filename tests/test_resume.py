@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import itertools
+import json
 import os
+import pkgutil
 import random
+import resource
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
+from importlib import resources
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,15 +25,24 @@ from transformers import TrainerState
 
 from polyspan.experiments.run import RunError, RunStopped, read_metrics, run_recipe
 from polyspan.files import what_is_broken
-from polyspan.training.checkpoints import newest_checkpoint
+from polyspan.training.checkpoints import SAVING, CheckpointError, newest_checkpoint, publish
 from polyspan.training.progress import MetricsLog
 from tiny_models import tiny_unigram
-from tiny_runs import digest, quiet, recipe
+from tiny_runs import digest, quiet, recipe, start
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_unigram(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An undisturbed run."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run_recipe(recipe(model, folder), quiet())
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +54,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize(("teacher", "stop"), [("epoch", 3), ("epoch", 7), ("steps", 5), ("ema", 5)])
+@pytest.mark.parametrize(
+    ("teacher", "stop"), [("epoch", 13), ("steps", 5), pytest.param("ema", 5, marks=pytest.mark.slow)]
+)
 def test_a_broken_off_run_goes_on_to_the_same_weights(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: str, stop: int
 ) -> None:
@@ -106,18 +123,10 @@ def test_a_damaged_checkpoint_is_passed_over(model: Path, tmp_path: Path, monkey
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_stops(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    model: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    run_recipe(recipe(model, tmp_path / "whole"), quiet())
-    log = MetricsLog.on_step_end
-
-    def signalled(self: MetricsLog, args: Any, state: TrainerState, *rest: Any, **kwargs: Any) -> None:
-        log(self, args, state, *rest, **kwargs)
-        if state.global_step == 5:
-            os.kill(os.getpid(), number)
-
     before = signal.getsignal(number)
-    monkeypatch.setattr(MetricsLog, "on_step_end", signalled)
+    stop_after(monkeypatch, 5, number)
     with pytest.raises(RunStopped, match=f"stopped by {number.name} after step 5 of ") as stopped:
         run_recipe(recipe(model, tmp_path / "run"), quiet())
     assert stopped.value.exit_code == 128 + number
@@ -127,22 +136,69 @@ def test_a_signal_saves_and_stops(
     assert checkpoint is not None
     assert checkpoint.name == "checkpoint-5"
     run_recipe(recipe(model, tmp_path / "run"), quiet())
-    assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+    assert digest(tmp_path / "run") == digest(whole)
 
 
+KILLED_AT = {
+    "the weights are written": ("transformers.modeling_utils.PreTrainedModel.save_pretrained", 3),
+    "the optimiser is half written": ("torch.save", 5),
+    "the teacher is written": ("polyspan.training.teacher.Teacher.save", 6),
+    "the manifest is written": ("polyspan.training.checkpoints.write_manifest", 7),
+    "an older one is deleted": ("polyspan.training.checkpoints.what_is_broken", 8),
+    "the model is written": ("polyspan.models.load._save_tokenizer", 1),
+}
+"""Which function, and which of its calls, the process is killed in."""
+
+
+@pytest.mark.parametrize("moment", KILLED_AT)
+def test_killed_inside_a_save_a_run_ends_in_the_same_bytes(
+    model: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """SIGKILL, which nothing can catch, after the function has done its work and before it returns."""
+    name, count = KILLED_AT[moment]
+    made = recipe(model, tmp_path / "run")
+
+    def killed() -> None:
+        owner, _, attribute = name.rpartition(".")
+        place = pkgutil.resolve_name(owner)
+        function, calls = getattr(place, attribute), itertools.count(1)
+
+        def fatal(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            if next(calls) == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        monkeypatch.setattr(place, attribute, fatal)
+        run_recipe(made, quiet())
+
+    child = start(killed)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert not (made.run_dir / "model").exists()
+    said = StringIO()
+    run_recipe(made, Console(file=said, width=200))
+    assert "going on from" in said.getvalue()
+    unfinished = moment not in {"an older one is deleted", "the model is written"}
+    assert ("its writing was not finished" in said.getvalue()) == unfinished
+    assert digest(made.run_dir) == digest(whole)
+    assert read_metrics(made.run_dir) == read_metrics(whole)
+    assert not list(made.run_dir.rglob(".*"))
+
+
+@pytest.mark.slow
 def test_killed_at_25_random_moments_a_run_ends_in_the_same_bytes(model: Path, tmp_path: Path) -> None:
-    """SIGKILL, which nothing can catch: between steps, inside a save, after the teacher changed."""
+    """Between steps, inside a save, after the teacher changed, and in the runs that went on."""
     settings = {"training": {"save_steps": 1, "epochs": 4}, "objective": {"teacher": "epoch"}}
     began = time.monotonic()
     run_recipe(recipe(model, tmp_path / "whole", **settings), quiet())
     seconds = time.monotonic() - began
-    generator, context = random.Random(1), multiprocessing.get_context("fork")
+    generator = random.Random(1)
     kills, runs = 0, 0
     while kills < 25:
         made = recipe(model, tmp_path / f"run-{runs}", **settings)
         while not (made.run_dir / "model").is_dir():
-            child = context.Process(target=run_recipe, args=(made, quiet()))
-            child.start()
+            child = start(run_recipe, made, quiet())
             child.join(generator.uniform(0.02, 0.6) * seconds if kills < 25 else None)
             if child.is_alive():
                 child.kill()
@@ -154,20 +210,119 @@ def test_killed_at_25_random_moments_a_run_ends_in_the_same_bytes(model: Path, t
         runs += 1
 
 
-def test_a_full_disk_and_a_place_that_is_no_folder_are_one_clear_line(
+@pytest.mark.parametrize("room", [20_000, 160_000])
+def test_a_full_disk_is_one_clear_line_and_the_same_command_goes_on(
+    model: Path, tmp_path: Path, whole: Path, room: int
+) -> None:
+    """No file may grow beyond the room: the weights do not fit, or the optimiser's state does not."""
+    made = recipe(model, tmp_path / "run")
+    said = tmp_path / "said"
+
+    def filled() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        try:
+            run_recipe(made, quiet())
+        except RunError as error:
+            said.write_text(str(error), encoding="utf-8")
+
+    start(filled).join()
+    assert said.read_text(encoding="utf-8").startswith(f"{made.run_dir}: cannot be written")
+    assert newest_checkpoint(made.run_dir / "checkpoints") == (None, [])
+    assert not (made.run_dir / "model").exists()
+    run_recipe(made, quiet())
+    assert digest(made.run_dir) == digest(whole)
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(RunError, match=r"run: cannot be written \(Not a directory\)"):
+        run_recipe(recipe(model, tmp_path / "file/run"), quiet())
+    with tempfile.TemporaryDirectory() as folder:
+        said = tmp_path / "said"
+        tmp_path.chmod(0o777)
+        Path(folder).chmod(0o555)
+
+        def read_only() -> None:
+            with said.open("w", encoding="utf-8") as file:
+                if os.geteuid() == 0:  # who may write everywhere
+                    os.setuid(65534)
+                try:
+                    run_recipe(recipe(model, Path(folder) / "run"), quiet())
+                except RunError as error:
+                    file.write(str(error))
+
+        start(read_only).join()
+        assert said.read_text(encoding="utf-8") == f"{folder}/run: cannot be written (Permission denied)"
+
+
+def test_other_data_under_the_same_recipe_are_refused(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*args: Any, **kwargs: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("torch.save", full)
-    with pytest.raises(RunError, match=r"cannot be written .*No space left on device.* the same command"):
-        run_recipe(recipe(model, tmp_path / "full"), quiet())
+    source = Path(str(resources.files("polyspan.corpus"))) / "commons/train/commons.en.json"
+    data = tmp_path / "en.json"
+    shutil.copy(source, data)
+    made = recipe(model, tmp_path / "run", data={"path": str(data), "languages": ["en"], "target_languages": 0})
+    stop_after(monkeypatch, 3)
+    with pytest.raises(RunStopped):
+        run_recipe(made, quiet())
     monkeypatch.undo()
-    assert not (tmp_path / "full/model").exists()
-    (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(RunError, match="cannot be written"):
-        run_recipe(recipe(model, tmp_path / "file/run"), quiet())
-    run_recipe(recipe(model, tmp_path / "full"), quiet())
-    run_recipe(recipe(model, tmp_path / "whole"), quiet())
-    assert digest(tmp_path / "full") == digest(tmp_path / "whole")
+    content = json.loads(data.read_text(encoding="utf-8"))
+    for article in content["data"]:
+        for paragraph in article["paragraphs"]:
+            paragraph["context"] = paragraph["context"] + " And more."
+    data.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="on other data than the recipe gives now; restore the data"):
+        run_recipe(made, quiet())
+    shutil.copy(source, data)
+    run_recipe(made, quiet())
+    assert (made.run_dir / "model").is_dir()
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, step: int, number: signal.Signals = signal.SIGTERM) -> None:
+    """Send the process a signal after this step."""
+    log = MetricsLog.on_step_end
+
+    def signalled(self: MetricsLog, args: Any, state: TrainerState, *rest: Any, **kwargs: Any) -> None:
+        log(self, args, state, *rest, **kwargs)
+        if state.global_step == step:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(MetricsLog, "on_step_end", signalled)
+
+
+@pytest.mark.parametrize("stop", [10, 20])
+def test_stopped_at_the_end_of_an_epoch_or_of_the_run(
+    model: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    assert len(read_metrics(whole)) == 20
+    stop_after(monkeypatch, stop)
+    with pytest.raises(RunStopped):
+        run_recipe(recipe(model, tmp_path / "run"), quiet())
+    monkeypatch.undo()
+    run_recipe(recipe(model, tmp_path / "run"), quiet())
+    assert digest(tmp_path / "run") == digest(whole)
+    assert read_metrics(tmp_path / "run") == read_metrics(whole)
+
+
+def test_dropout_goes_on_with_the_same_random_numbers(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"training": {"dropout": 0.1, "epochs": 1, "accumulate": 2, "batch_tokens": 1024}}
+    run_recipe(recipe(model, tmp_path / "whole", **settings), quiet())
+    stop_after(monkeypatch, 5)
+    with pytest.raises(RunStopped):
+        run_recipe(recipe(model, tmp_path / "run", **settings), quiet())
+    monkeypatch.undo()
+    run_recipe(recipe(model, tmp_path / "run", **settings), quiet())
+    assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+
+
+def test_two_checkpoints_are_kept_and_those_that_are_not_whole_do_not_count(tmp_path: Path) -> None:
+    for step in (2, 4, 6, 9, 8):
+        aside = tmp_path / SAVING / f"checkpoint-{step}"
+        aside.mkdir(parents=True)
+        (aside / "weights").write_text("abc", encoding="utf-8")
+        if step == 8:
+            (tmp_path / "checkpoint-6/weights").unlink()
+        publish(tmp_path, aside.name, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-8"]

@@ -29,6 +29,8 @@ def train(
 
     console = Console(stderr=True)
     chosen = load_recipe(recipe / RECIPE_FILE if recipe.is_dir() else recipe, settings)
+    if recipe.is_dir():  # which may have been moved
+        chosen = chosen.model_copy(update={"run_dir": recipe})
     if resume and not (chosen.run_dir / RECIPE_FILE).is_file():
         raise RunError(f"{chosen.run_dir}: no run was begun here; leave out --resume to begin it")
     result = run_recipe(chosen, console, leakage)

@@ -19,7 +19,7 @@ from polyspan.encoding.windows import make_windows
 from polyspan.errors import PolyspanError
 from polyspan.experiments.leakage import check_training
 from polyspan.experiments.prepare import Prepared, prepare
-from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, dump_recipe
+from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, dump_recipe, load_recipe
 from polyspan.files import remove_leftovers, write_text
 from polyspan.processes import from_main, is_main_process, join_group, join_shares, process_count, share, wait_for_all
 
@@ -366,12 +366,34 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:
-    text = dump_recipe(recipe)
     file = folder / RECIPE_FILE
-    if file.is_file() and file.read_text(encoding="utf-8") != text:
-        raise RunError(f"{folder}: holds a run of another recipe; use another run_dir or delete the folder")
     try:
-        write_text(file, text)
+        if file.is_file() and (other := _first_difference(load_recipe(file), recipe)):
+            raise RunError(
+                f"{folder}: holds a run of another recipe ({other}); use another run_dir or delete the folder"
+            )
+        write_text(file, dump_recipe(recipe))
         write_text(folder / "environment.json", json.dumps(describe_environment(), indent=1) + "\n")
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def _first_difference(there: Recipe, here: Recipe) -> str | None:
+    """Where a run folder was moved to does not matter."""
+    old, new = (_flat(recipe.model_dump(mode="json", exclude={"run_dir"})) for recipe in (there, here))
+    return next(
+        (
+            f"{key} is {old.get(key)} there, {new.get(key)} here"
+            for key in {**new, **old}
+            if old.get(key) != new.get(key)
+        ),
+        None,
+    )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as one mapping of dotted keys, in order."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
