@@ -8,7 +8,7 @@ from io import TextIOWrapper
 
 import typer
 
-from polyspan.cli import ask, calibrate, compare, data, demo, doctor, evaluate, recipe, report, sweep, train
+from polyspan.cli import ask, calibrate, compare, data, demo, doctor, evaluate, predict, recipe, report, sweep, train
 from polyspan.errors import PolyspanError
 from polyspan.processes import is_main_process
 
@@ -26,6 +26,7 @@ app.command("sweep")(sweep.sweep)
 app.command("report")(report.report)
 app.command("calibrate")(calibrate.calibrate)
 app.command("ask")(ask.ask)
+app.command("predict")(predict.predict)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data", help="List, fetch and check data sets.")
 app.add_typer(recipe.app, name="recipe", help="List, copy and check recipes.")

@@ -1,0 +1,157 @@
+"""Answers as JSON lines in the order of their questions, written so that a killed run can go on."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from polyspan.errors import PolyspanError
+from polyspan.files import write_aside, write_text
+
+
+class OutputError(PolyspanError):
+    """An output that is there already, belongs to other settings, or lacks a shard."""
+
+
+class ResumableOutput:
+    """A file that appears whole at the end, and a ``.part`` beside it until then.
+
+    What is appended is on the disk when `append` returns. After a kill at any moment the same
+    settings go on after the last whole line; the beginning of a line that was cut off is removed.
+
+    Args:
+        path: of the finished file.
+        settings: what the answers depend on; kept in ``.part.json`` beside the part.
+
+    Raises:
+        OutputError: the file is there already, or the part was begun with other settings.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self.part = path.with_name(path.name + ".part")
+        self._settings_file = path.with_name(path.name + ".part.json")
+        if path.exists():
+            raise OutputError(f"{path}: is there already; delete it or name another --output")
+        try:
+            self._claim(settings)
+            self._file: BinaryIO = self.part.open("ab")
+            _lock(self._file, self.part)
+            self.last_line = self._mend()
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write these, each with its ``line``, and flush them to the disk."""
+        try:
+            self._file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8"))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OutputError(
+                f"{self.part}: cannot be written ({error.strerror}); make room and run it again"
+            ) from error
+
+    def finish(self) -> None:
+        """Give the file its own name; nothing is left beside it."""
+        self._file.close()
+        self.part.replace(self.path)
+        self._settings_file.unlink()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def _claim(self, settings: Mapping[str, Any]) -> None:
+        if not self._settings_file.exists():
+            # Settings are written before the part, and removed after it has its own name.
+            if self.part.exists():
+                raise OutputError(f"{self.part}: was not begun by this command; delete it or name another --output")
+            write_text(self._settings_file, json.dumps(settings, indent=1) + "\n")
+            return
+        begun = json.loads(self._settings_file.read_text(encoding="utf-8"))
+        for name in settings:
+            if begun.get(name) != settings[name]:
+                raise OutputError(
+                    f"{self.part}: was begun with {name} {begun.get(name)!r}, not {settings[name]!r};"
+                    f" delete it and {self._settings_file.name}, or name another --output"
+                )
+
+    def _mend(self) -> int:
+        """Cut off what is no whole line; the number of the last question that is answered."""
+        last, good = 0, 0
+        with self.part.open("rb") as file:
+            for raw in file:
+                if not raw.endswith(b"\n"):
+                    break
+                try:
+                    last = int(json.loads(raw)["line"])
+                except (ValueError, KeyError, TypeError):  # zeros, after a power cut
+                    break
+                good += len(raw)
+        self._file.truncate(good)
+        return last
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Keep others from writing the same file; the lock goes with the process, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(f"{path}: another process is writing it") from None
+
+
+def shard_path(path: Path, index: int, count: int) -> Path:
+    """Where shard ``index`` of ``count``, from 1, of an output is written."""
+    return path if count == 1 else path.with_name(f"{path.stem}.{index}-of-{count}{path.suffix}")
+
+
+def join_shards(path: Path) -> int:
+    """Merge the finished shards of an output by their lines; the shards are removed.
+
+    Returns:
+        How many answers there are.
+
+    Raises:
+        OutputError: no shards, one is missing or not finished, or the output is there already.
+    """
+    if path.exists():
+        raise OutputError(f"{path}: is there already; delete it or name another --output")
+    counts = {
+        int(found.name.removesuffix(path.suffix).rpartition("-of-")[2])
+        for found in path.parent.glob(f"{path.stem}.*-of-*{path.suffix}")
+        if found.name.removesuffix(path.suffix).rpartition("-of-")[2].isdigit()
+    }
+    if len(counts) != 1:
+        found = f"shards of {' and of '.join(map(str, sorted(counts)))}" if counts else "no finished shards"
+        raise OutputError(f"{path}: {found} beside it; run polyspan predict --shard 1/N to N/N first")
+    count = counts.pop()
+    shards = [shard_path(path, index, count) for index in range(1, count + 1)]
+    for shard in shards:
+        if not shard.is_file():
+            raise OutputError(f"{shard}: is not there; its part of the work is not finished")
+    rows = 0
+    with write_aside(path) as aside, aside.open("wb") as file:
+        for _, raw in heapq.merge(*map(_lines, shards)):
+            file.write(raw)
+            rows += 1
+    for shard in shards:
+        shard.unlink()
+    return rows
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    with path.open("rb") as file:
+        for raw in file:
+            yield json.loads(raw)["line"], raw

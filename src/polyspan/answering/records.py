@@ -1,0 +1,139 @@
+"""Questions out of a file, one at a time: JSON lines, CSV, TSV, or SQuAD's JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from polyspan.answering.asked import Asked, AskedError, check_asked
+from polyspan.corpus.model import CorpusError
+from polyspan.corpus.squad import read_json
+
+SUFFIXES = (".jsonl", ".csv", ".tsv", ".json")
+LONGEST_FIELD = 2**31 - 1  # the csv module's own limit is far below a long context
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One question over one context.
+
+    Attributes:
+        line: where it begins in its file, from 1; in SQuAD's layout its number among the questions.
+        id: the file's own name for it, if it has one.
+        asked: question and context, checked.
+        languages: of the question and the context, where the file says them.
+    """
+
+    line: int
+    id: str | None
+    asked: Asked
+    languages: tuple[str, str] | None
+
+
+class BadRecord(NamedTuple):
+    """What stands there and cannot be asked, and why."""
+
+    line: int
+    message: str
+
+
+def read_records(path: Path) -> Iterator[Record | BadRecord]:
+    """The records of a file in their order; tables are read as a stream, SQuAD's JSON as a whole.
+
+    Rows need ``question`` and ``context``; ``id``, ``language`` or ``question_language`` and
+    ``context_language`` are taken along, anything else is ignored. Empty lines are no records.
+
+    Raises:
+        CorpusError: no such file, an unknown suffix, a table without the two columns, or JSON that
+            is not in SQuAD's layout.
+    """
+    if path.suffix not in SUFFIXES:
+        raise CorpusError(f"{path}: questions are read from {', '.join(SUFFIXES)} (SQuAD's layout) files")
+    if not path.is_file():
+        raise CorpusError(f"{path}: no such file")
+    if path.suffix == ".json":
+        return _squad(path)
+    return _json_lines(path) if path.suffix == ".jsonl" else _table(path)
+
+
+def _json_lines(path: Path) -> Iterator[Record | BadRecord]:
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                yield BadRecord(number, f"not UTF-8 at byte {error.start}")
+            except json.JSONDecodeError as error:
+                yield BadRecord(number, f"not valid JSON ({error.msg}, column {error.colno})")
+            except (ValueError, RecursionError) as error:  # a number of thousands of digits; deep nesting
+                yield BadRecord(number, f"JSON that cannot be read ({str(error)[:80]})")
+            else:
+                yield _record(number, row) if isinstance(row, dict) else BadRecord(number, "not a JSON object")
+
+
+def _table(path: Path) -> Iterator[Record | BadRecord]:
+    csv.field_size_limit(LONGEST_FIELD)
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        first = file.readline()
+        file.seek(0)
+        delimiter = "\t" if path.suffix == ".tsv" else max(",;\t", key=first.count)
+        rows = csv.reader(file, delimiter=delimiter, strict=True)
+        header = [name.strip().lower() for name in next(rows, [])]
+        for name in ("question", "context"):
+            if name not in header:
+                raise CorpusError(f"{path}: line 1: no column named {name!r}; the table has {', '.join(header)}")
+        while True:
+            line = rows.line_num + 1
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield BadRecord(line, f"not a readable row ({error})")
+                continue
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(row) != len(header):
+                yield BadRecord(line, f"has {len(row)} cells, expected {len(header)}")
+            elif any("\udc80" <= character <= "\udcff" for cell in row for character in cell):
+                yield BadRecord(line, "not UTF-8; save the table as CSV UTF-8")
+            else:
+                yield _record(line, dict(zip(header, row, strict=True)))
+
+
+def _squad(path: Path) -> Iterator[Record | BadRecord]:
+    tree = read_json(path)
+    try:
+        paragraphs = [paragraph for article in tree["data"] for paragraph in article["paragraphs"]]
+        questions = [(paragraph.get("context"), qa) for paragraph in paragraphs for qa in paragraph["qas"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CorpusError(f"{path}: not in SQuAD's layout: data, paragraphs, context and qas ({error!r})") from error
+    for number, (context, qa) in enumerate(questions, start=1):
+        if isinstance(qa, dict):
+            yield _record(number, {"id": qa.get("id"), "question": qa.get("question"), "context": context})
+        else:
+            yield BadRecord(number, "not a JSON object")
+
+
+def _record(line: int, row: Mapping[str, Any]) -> Record | BadRecord:
+    id_ = row.get("id")
+    shared = row.get("language")
+    languages = [row.get(f"{side}_language") or shared for side in ("question", "context")]
+    known = all(isinstance(language, str) and language for language in languages)
+    try:
+        asked = check_asked(row.get("question"), row.get("context"))
+    except AskedError as error:
+        return BadRecord(line, str(error))
+    return Record(
+        line,
+        None if id_ in (None, "") else str(id_),
+        asked,
+        (str(languages[0]), str(languages[1])) if known else None,
+    )
