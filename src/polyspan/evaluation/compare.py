@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from math import isnan
 from typing import TYPE_CHECKING, Any, Literal
 
 from polyspan.evaluation.matrix import METRICS, Metric
@@ -153,7 +154,7 @@ def compare(
 ) -> Comparison:
     """Compare two methods over the same questions.
 
-    Intervals are percentiles of a bootstrap over clusters. With several runs of a method its scores
+    Intervals are expanded percentiles of a bootstrap over clusters. With several runs of a method its scores
     are the runs' mean and the intervals also hold the luck of the random seed
     (`resampling.run_noise`). p-values come from a paired permutation test over clusters where each
     method has one run, and from the bootstrap where one has more.
@@ -179,7 +180,7 @@ def compare_all(
     ``p_holm`` and ``p_bh`` of averages and languages are adjusted across these comparisons.
     """
     aligned = align(methods, by)
-    metrics = [_metric_comparisons(aligned, metric, draws, level, seed) for metric in METRICS]
+    metrics = [metric_comparisons(aligned, metric, draws, level, seed) for metric in METRICS]
     return [
         Comparison(
             methods[i].name,
@@ -250,22 +251,19 @@ class _Samples:
         return _Samples(quantities, np.array(values), drawn, clusters)
 
     def intervals(self, values: np.ndarray, draws: np.ndarray, level: float) -> list[Interval]:
-        """Percentiles of ``draws`` (draws, quantities) around ``values`` (quantities,)."""
-        import numpy as np
+        """``values`` (quantities,) with the intervals that ``draws`` (draws, quantities) speak for."""
+        from polyspan.evaluation.resampling import percentile_intervals
 
-        tails = [(1 - level) / 2, (1 + level) / 2]
-        low, high = (np.nanquantile if np.isnan(draws).any() else np.quantile)(draws, tails, axis=0)
         return [
-            Interval(float(value), float(low[i]), float(high[i]))
-            if self.clusters[i] > 1
-            else Interval(float(value), None, None)
-            for i, value in enumerate(values)
+            Interval(float(value), None, None) if isnan(low) else Interval(float(value), float(low), float(high))
+            for value, low, high in zip(values, *percentile_intervals(draws, self.clusters, level), strict=True)
         ]
 
 
-def _metric_comparisons(
+def metric_comparisons(
     aligned: Aligned, metric: Metric, draws: int, level: float, seed: int
 ) -> dict[tuple[int, int], MetricComparison]:
+    """`compare_all` of one metric, over rows that are laid out already; by the methods' places."""
     import numpy as np
 
     from polyspan.evaluation.resampling import by_cluster, sign_flip_p_values
