@@ -37,7 +37,7 @@ def load_corpus(
 
     Args:
         path: a file or folder; ``commons/train``, ``commons/dev`` or ``commons/test`` for the
-            corpus that ships; ``OWNER/NAME[/CONFIG]:SPLIT`` for kind "hub".
+            corpus that ships; for kind "hub" see `polyspan.corpus.hub.read_hub`.
         kind: the layout; guessed from the names of files when None.
         languages: keep only these. SQuAD and hub sets without a language column are in one
             language, English unless named here.
@@ -54,7 +54,7 @@ def load_corpus(
     if isinstance(languages, str):
         languages = [languages]
     if kind == "hub":
-        return _in_languages(read_hub(str(path), (languages or ["en"])[0], collector), languages)
+        return _in_languages(read_hub(str(path), languages, collector), languages)
     place = _shipped(path) or Path(path)
     if not place.exists():
         raise CorpusError(f"{path}: no such file or folder")
@@ -89,7 +89,8 @@ def guess_kind(path: str | Path) -> Kind:
         if place.suffix == ".json":
             return "tydiqa" if "tydiqa" in place.name else "squad"
     else:
-        raise CorpusError(f"{path}: no such file or folder")
+        hint = "; a set on the hub needs --kind hub" if ":" in str(path) else ""
+        raise CorpusError(f"{path}: no such file or folder{hint}")
     raise CorpusError(f"{path}: its layout is not clear; name it: --kind {'|'.join(get_args(Kind))}")
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import product
 
 from polyspan.corpus.model import CorpusError, Pair, ParallelCorpus
+from polyspan.corpus.pairs import PairTable
 
 
 def sample_pairs(
@@ -14,7 +16,7 @@ def sample_pairs(
     seed: int,
     source_language: str = "en",
     candidates: Sequence[str] | None = None,
-) -> list[Pair]:
+) -> PairTable:
     """Draw target languages for each seed and take every ordered pair of them, diagonal included.
 
     A seed that has at least ``target_languages`` languages beside the source gives exactly
@@ -41,7 +43,7 @@ def sample_pairs(
         )
     generator = random.Random(seed)
     allowed = set(corpus.languages if candidates is None else candidates) - {source_language}
-    pairs: list[Pair] = []
+    pairs = PairTable()
     for item in corpus.seeds.values():
         both = item.questions.keys() & item.passages.keys()
         if source_language not in both:
@@ -49,7 +51,8 @@ def sample_pairs(
         available = sorted(both & allowed)
         drawn = generator.sample(available, min(target_languages, len(available)))
         chosen = sorted([source_language, *drawn])
-        pairs += [Pair(item.id, question, context) for question in chosen for context in chosen]
+        for question, context in product(chosen, chosen):
+            pairs.add(Pair(item.id, question, context))
     return pairs
 
 

@@ -1,0 +1,287 @@
+"""One in-memory form from every layout, with the same counts of what was wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polyspan.corpus import Answer, CorpusError, Pair, ParallelCorpus, load_corpus, sample_pairs
+from polyspan.corpus.load import Kind, guess_kind
+from polyspan.corpus.problems import Problem
+from test_cli import polyspan
+
+TEXTS = {
+    "en": ("The door is red. Anna painted it.", "What colour is the door?", "red"),
+    "de": ("Die Tür ist rot. Anna hat sie gestrichen.", "Welche Farbe hat die Tür?", "rot"),
+    "ar": ("الباب أحمر. آنا هي التي طلته.", "ما لون الباب؟", "أحمر"),
+}
+
+
+def qa(id_: str, question: str, answer: str | None, context: str) -> dict[str, Any]:
+    if answer is None:
+        plausible = [{"text": "Anna", "answer_start": 0}]
+        return {"id": id_, "question": question, "is_impossible": True, "answers": [], "plausible_answers": plausible}
+    return {"id": id_, "question": question, "answers": [{"text": answer, "answer_start": context.index(answer)}]}
+
+
+def tree(context: str, *qas: dict[str, Any]) -> str:
+    return json.dumps(
+        {"version": "x", "data": [{"title": "Doors", "paragraphs": [{"context": context, "qas": [*qas]}]}]}
+    )
+
+
+def xquad(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for language, (context, question, answer) in TEXTS.items():
+        content = tree(
+            context,
+            qa("q1", question, answer, context),
+            qa("q2", f"{question} 2", "Anna", f"Anna{context}"[4:] if "Anna" in context else context)
+            if language != "ar"
+            else qa("q2", question, "آنا", context),
+        )
+        (folder / f"xquad.{language}.json").write_text(content, encoding="utf-8")
+    return folder
+
+
+def mlqa(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for language, (context, _, answer) in TEXTS.items():
+        for asked, (_, question, _) in TEXTS.items():
+            name = f"dev-context-{language}-question-{asked}.json"
+            (folder / name).write_text(tree(context, qa("q1", question, answer, context)), encoding="utf-8")
+    return folder
+
+
+def table(path: Path) -> Path:
+    lines = ["id,language,context,question,answer"]
+    lines += [f"q1,{language},{c},{q},{a}" for language, (c, q, a) in TEXTS.items()]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def rows_of(corpus: ParallelCorpus) -> list[tuple[Pair, str, str, tuple[Answer, ...]]]:
+    return [(pair, corpus.question(pair), corpus.context(pair), corpus.answers(pair)) for pair in corpus.pairs()]
+
+
+def test_three_layouts_of_one_set_read_alike(tmp_path: Path) -> None:
+    read = [
+        load_corpus(xquad(tmp_path / "xquad")).subset(["q1"]),
+        load_corpus(mlqa(tmp_path / "mlqa")),
+        load_corpus(table(tmp_path / "table.csv")),
+    ]
+    assert rows_of(read[0]) == rows_of(read[1]) == rows_of(read[2])
+    assert len(read[0].pairs()) == 9
+    for pair, question, context, (answer,) in rows_of(read[0]):
+        assert question == TEXTS[pair.question_language][1]
+        assert context[answer.start : answer.end] == TEXTS[pair.context_language][2]
+    assert [guess_kind(tmp_path / name) for name in ("xquad", "mlqa", "table.csv")] == ["xquad", "mlqa", "table"]
+
+
+def test_texts_are_kept_once(tmp_path: Path) -> None:
+    corpus = load_corpus(mlqa(tmp_path / "mlqa"))
+    assert len(corpus.passages) == len(TEXTS)
+    pairs = sample_pairs(corpus, target_languages=2, seed=1)
+    assert len(pairs) == len(corpus) * 9
+    assert {id(corpus.passage(pair)) for pair in pairs} == {id(passage) for passage in corpus.passages.values()}
+
+
+def test_languages_are_chosen_on_both_sides(tmp_path: Path) -> None:
+    for folder in (xquad(tmp_path / "x"), mlqa(tmp_path / "m")):
+        assert load_corpus(folder, languages=["de", "ar"]).languages == ("ar", "de")
+        with pytest.raises(CorpusError, match=r"no language 'tlh'; it has ar, de, en"):
+            load_corpus(folder, languages=["de", "tlh"])
+
+
+def test_squad_2_keeps_questions_that_the_text_does_not_answer(tmp_path: Path) -> None:
+    context = TEXTS["en"][0]
+    path = tmp_path / "dev-v2.0.json"
+    path.write_text(tree(context, qa("a", "What colour?", "red", context), qa("b", "Which key?", None, context)))
+    corpus = load_corpus(path)
+    assert corpus.answers(Pair("a", "en", "en")) == (Answer("red", 12),)
+    assert corpus.answers(Pair("b", "en", "en")) == ()
+    shown = json.loads(polyspan("data", "check", path, "--json").stdout)
+    assert shown["languages"]["en"]["unanswerable"] == 1
+    assert shown["languages"]["en"]["questions"] == 2
+
+
+def test_tydiqa_takes_the_language_from_the_id(tmp_path: Path) -> None:
+    path = tmp_path / "tydiqa-goldp-v1.1-dev.json"
+    context = "Mlango ni mwekundu."
+    qas = [qa("swahili-1-2", "Rangi gani?", "mwekundu", context), qa("klingon-1", "?", "Mlango", context)]
+    path.write_text(tree(context, *qas), encoding="utf-8")
+    problems: list[Problem] = []
+    corpus = load_corpus(path, on_bad="skip", problems=problems)
+    assert corpus.languages == ("sw",)
+    assert [problem.kind for problem in problems] == ["missing language"]
+    with pytest.raises(CorpusError, match="klingon-1"):
+        load_corpus(path)
+
+
+SHEETS = {
+    "spreadsheet.csv": (
+        "\ufeffID;Language;Context;Question;Answer;Notes\r\n"
+        'a;en;"The door; is ""red"".\r\nAnna painted it.";What colour?;red;checked\r\n'
+        ";;;;;\r\n"
+        "a;de;Die Tür ist rot.;Welche Farbe?;rot;\r\n"
+    ),
+    "stated.csv": (
+        "\ufeffsep=;\r\nID;Language;Context;Question;Answer\r\n"
+        'a;en;"The door; is ""red"".\r\nAnna painted it.";What colour?;red\r\n'
+        "a;de;Die Tür ist rot.;Welche Farbe?;rot\r\n"
+    ),
+    "tabs.tsv": (
+        "id\tlanguage\tcontext\tquestion\tanswer\n"
+        'a\ten\t"The door; is ""red"".\r\nAnna painted it."\tWhat colour?\tred\n'
+        "a\tde\tDie Tür ist rot.\tWelche Farbe?\trot\n"
+    ),
+    "lines.jsonl": "\n".join(
+        json.dumps(row)
+        for row in (
+            {
+                "id": "a",
+                "language": "en",
+                "context": 'The door; is "red".\r\nAnna painted it.',
+                "question": "What colour?",
+                "answer": "red",
+            },
+            {"id": "a", "language": "de", "context": "Die Tür ist rot.", "question": "Welche Farbe?", "answer": "rot"},
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_tables_as_spreadsheets_write_them(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(SHEETS[name].encode("utf-8"))
+    corpus = load_corpus(path)
+    pair = Pair("a", "de", "en")
+    assert corpus.context(pair) == 'The door; is "red".\r\nAnna painted it.'
+    assert corpus.question(pair) == "Welche Farbe?"
+    assert corpus.answers(pair) == (Answer("red", 14),)
+
+
+def test_tables_search_answers_and_take_several(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "id,language,context,question,answer,answer_start\n"
+        "a,en,red and red,Which?,red,8\n"
+        "a,en,red and red,Which?,red,0\n"
+        "b,en,The door is red.,Who?,,\n"
+        "c,en,The door is red.,What?,The door,\n",
+        encoding="utf-8",
+    )
+    corpus = load_corpus(path)
+    assert corpus.answers(Pair("a", "en", "en")) == (Answer("red", 8), Answer("red", 0))
+    assert corpus.answers(Pair("b", "en", "en")) == ()
+    assert corpus.answers(Pair("c", "en", "en")) == (Answer("The door", 0),)
+    assert len(corpus.passages) == 2
+
+
+def test_bad_records_are_passed_over_by_name_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "id,language,context,question,answer\n"
+        "a,en,The door is red.,What?,red\n"
+        "b,en,The door is red.,What?,blue\n"
+        "c,en,red red,What?,red\n"
+        "d,en,The door is red.,,red\n"
+        "e,en,The door is red.,What?,green\n",
+        encoding="utf-8",
+    )
+    problems: list[Problem] = []
+    assert list(load_corpus(path, on_bad="skip", problems=problems).seeds) == ["a"]
+    assert [(problem.id, problem.kind) for problem in problems] == [
+        ("b", "answer not in context"),
+        ("c", "answer occurs twice"),
+        ("d", "empty question"),
+        ("e", "answer not in context"),
+    ]
+    assert problems[0].where == f"{path}: line 3"
+    done = json.loads(polyspan("data", "check", path, "--json", code=1).stdout)
+    assert done["problems"] == {"answer not in context": 2, "answer occurs twice": 1, "empty question": 1}
+    assert len(done["bad_records"]) == 4
+    assert done["seeds"] == 1
+
+
+def hub_row(language: str, asked: str | None = None) -> dict[str, Any]:
+    context, question, answer = TEXTS[language]
+    question = TEXTS[asked or language][1]
+    found = {"text": [answer], "answer_start": [context.index(answer)]}
+    return {"id": "q1", "title": "", "context": context, "question": question, "answers": found}
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Local folders, which `datasets` loads by the same call as sets on the hub."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+    for language in TEXTS:
+        for asked in TEXTS:
+            folder = tmp_path / f"mlqa.{language}.{asked}"
+            folder.mkdir()
+            (folder / "test.jsonl").write_text(json.dumps(hub_row(language, asked)) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+def test_hub_sets_go_the_same_way_after_reading(hub: Path) -> None:
+    corpus = load_corpus(f"{hub}/mlqa.de.de:test", kind="hub", languages=["de"])
+    assert rows_of(corpus) == [(Pair("q1", "de", "de"), TEXTS["de"][1], TEXTS["de"][0], (Answer("rot", 12),))]
+
+
+def test_a_placeholder_reads_a_parallel_set(hub: Path, tmp_path: Path) -> None:
+    expected = load_corpus(mlqa(tmp_path / "files"))
+    views = load_corpus(f"{hub}/mlqa.{{context}}.{{question}}:test", kind="hub", languages=list(TEXTS))
+    assert rows_of(views) == rows_of(expected)
+    own = load_corpus(f"{hub}/mlqa.{{language}}.{{language}}:test", kind="hub", languages=list(TEXTS))
+    assert rows_of(own) == rows_of(expected)
+
+
+@pytest.mark.parametrize(
+    ("address", "languages", "said"),
+    [
+        ("a/b", None, "name the split"),
+        ("a/b/{language}:test", None, "name the languages"),
+        ("a/b/{tongue}:test", ["en"], "placeholders are"),
+        ("{hub}/nothing:test", None, "nothing"),
+        ("{hub}/mlqa.en.en:train", None, "train"),
+    ],
+)
+def test_hub_addresses_that_cannot_be_read(hub: Path, address: str, languages: list[str] | None, said: str) -> None:
+    with pytest.raises(CorpusError, match=said) as caught:
+        load_corpus(address.replace("{hub}", str(hub)), kind="hub", languages=languages)
+    assert "\n" not in str(caught.value)
+
+
+def test_hub_rows_that_are_no_questions_are_reported(hub: Path) -> None:
+    row = {"id": "x", "context": "The door.", "question": "What?", "answers": {"text": ["door"], "answer_start": [9]}}
+    folder = hub / "bad"
+    folder.mkdir()
+    (folder / "test.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"row 0, id 'x': answer 'door' is not at 9"):
+        load_corpus(f"{folder}:test", kind="hub")
+    (folder / "test.jsonl").write_text('{"text": "no question at all"}\n', encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"row 0.*not a question answering row"):
+        load_corpus(f"{folder}:test", kind="hub")
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "questions", "languages"),
+    [
+        ("xquad", "xquad", 1190, 12),
+        ("mlqa/dev", "mlqa", None, 7),
+    ],
+)
+def test_real_sets(data_dir: Path, path: str, kind: Kind, questions: int | None, languages: int) -> None:
+    place = data_dir / path
+    assert guess_kind(place) == kind
+    problems: list[Problem] = []
+    corpus = load_corpus(place, on_bad="skip", problems=problems)
+    assert not problems
+    assert len(corpus.languages) >= languages - 1
+    assert questions is None or len(corpus) == questions
