@@ -7,9 +7,9 @@ from typing import Any
 
 from polyspan.analysis.inline import cell_style
 from polyspan.analysis.languages import language_name
+from polyspan.analysis.run_tables import SHOWN_PAIRS
 from polyspan.analysis.study import Group
 from polyspan.analysis.table import Number
-from polyspan.analysis.tables import SHOWN_PAIRS
 from polyspan.evaluation.compare import LEVEL, Comparison, Difference
 from polyspan.evaluation.matrix import METRICS, Metric, ScoreMatrix, difference
 

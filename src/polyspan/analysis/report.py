@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from polyspan.analysis.cells import METHODS, file_name, system_name
 from polyspan.analysis.curves import draw_coefficients, draw_loss
 from polyspan.analysis.distribution import Distribution, answer_distribution, draw_distribution
 from polyspan.analysis.heatmap import draw_matrix
 from polyspan.analysis.inline import inline_svg
 from polyspan.analysis.languages import language_name
 from polyspan.analysis.page import PageFigure, render_page
+from polyspan.analysis.run_tables import difference_table, pairs_table, ranks_table
 from polyspan.analysis.runs import ReportError, Run
 from polyspan.analysis.study import Group, system_key
 from polyspan.analysis.sweeps import draw_target_languages, draw_temperatures, grid_methods, has_curves
-from polyspan.analysis.table import to_latex, to_markdown
-from polyspan.analysis.tables import METHODS, all_tables, file_name, system_name
+from polyspan.analysis.table import Table, to_latex, to_markdown
+from polyspan.analysis.tables import averages_table, languages_table, systems_table, zero_shot_table
 from polyspan.corpus.model import CorpusError, Pair
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import METRICS, difference
@@ -83,6 +85,17 @@ def write_report(
     page = output / PAGE
     write_text(page, render_page(groups, sweeps, curves, distributions, notes, title))
     return [page, *tables, *figures.written]
+
+
+def all_tables(groups: Sequence[Group]) -> list[Table]:
+    """Every table that these runs allow, in the order of the report."""
+    found: list[Table | None] = [systems_table(groups)]
+    for group in groups:
+        found += [averages_table(group), languages_table(group), zero_shot_table(group)]
+        found += [difference_table(group, comparison) for comparison in group.comparisons]
+        for index in range(len(group.runs)):
+            found += [pairs_table(group, index), ranks_table(group, index)]
+    return [table for table in found if table is not None]
 
 
 def _draw_matrices(group: Group, figures: _Figures) -> None:

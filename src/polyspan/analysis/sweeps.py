@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+from polyspan.analysis.cells import METHODS
 from polyspan.analysis.heatmap import INK, MUTED, FigureError, draw_grid, figure_file
 from polyspan.analysis.paper import Method
 from polyspan.analysis.runs import Run
-from polyspan.analysis.tables import METHODS
 from polyspan.evaluation.matrix import Average, Metric
 
 _COLOURS: dict[Method, str] = {"ce": "#0072b2", "skd": "#d55e00", "skd-map": "#009e73"}

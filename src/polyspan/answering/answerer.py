@@ -209,12 +209,12 @@ class Answerer:
     def windows(self, question: str, context: str, reading: Reading | None = None) -> int:
         """How many windows it takes to read the context for this question: what an answer costs."""
         from polyspan.encoding.tokens import tokenise
-        from polyspan.encoding.windows import stretches
+        from polyspan.encoding.windows import count_windows
 
         reading = reading or Reading()
         of_question, of_context = (len(text.ids) for text in tokenise(self.loaded.tokenizer, [question, context]))
         room = min(reading.max_seq_len, self.longest_window) - self._template.specials
-        return len(stretches(of_context, room - min(of_question, room // 2), reading.doc_stride))
+        return count_windows(of_context, room - min(of_question, room // 2), reading.doc_stride)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Answer in the call shapes and keys of transformers 4; see `polyspan.answering.pipeline`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyspan.corpus.model import Pair, ParallelCorpus
+from polyspan.corpus.pairs import PairTable
 from polyspan.errors import PolyspanError
 
 if TYPE_CHECKING:
@@ -108,14 +110,15 @@ def tokenise_corpus(
     corpus: ParallelCorpus, pairs: Iterable[Pair], tokenizer: PreTrainedTokenizerBase
 ) -> TokenisedCorpus:
     """Tokenise the texts of these pairs, each once per language."""
+    table = PairTable.of(pairs)
     questions: dict[tuple[str, str], str] = {}
     passages: dict[str, str] = {}
-    for pair in pairs:
-        key = (pair.id, pair.question_language)
-        if key not in questions:
-            questions[key] = corpus.question(pair)
-        passage = corpus.passage(pair)
-        passages.setdefault(passage.id, passage.text)
+    for seed, language in distinct(table.seeds, table.questions):
+        pair = Pair(table.ids[seed], table.languages[language], "")
+        questions[pair.id, pair.question_language] = corpus.question(pair)
+    for seed, language in distinct(table.seeds, table.contexts):
+        passage = corpus.passage(Pair(table.ids[seed], "", table.languages[language]))
+        passages[passage.id] = passage.text
     return TokenisedCorpus(
         corpus=corpus,
         questions=dict(zip(questions, tokenise(tokenizer, list(questions.values())), strict=True)),
@@ -124,3 +127,10 @@ def tokenise_corpus(
         uses_token_types="token_type_ids" in tokenizer.model_input_names,
         pad_id=tokenizer.pad_token_id or 0,
     )
+
+
+def distinct(seeds: array[int], languages: array[int]) -> list[tuple[int, int]]:
+    """Each pair of numbers once, in the order of its first row."""
+    codes = np.asarray(seeds, np.int64) << 16 | np.asarray(languages, np.int64)
+    values, first = np.unique(codes, return_index=True)
+    return [(int(code) >> 16, int(code) & 0xFFFF) for code in values[np.argsort(first)]]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polyspan.corpus.model import Answer, Pair
-from polyspan.encoding.tokens import EncodingError, TokenisedCorpus, TokenisedText
+from polyspan.corpus.pairs import PairTable
+from polyspan.encoding.tokens import EncodingError, TokenisedCorpus, TokenisedText, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,7 @@ class Windows:
         begin, end: (windows,), the stretch of context tokens it reads, end excluded.
         gold_start, gold_end: (windows,), label positions inside the window, both included; 0 (the
             first special token) where the window does not hold the answer.
+        question_tokens: (pairs,), tokens of each pair's question, after the cut.
         question_limit: longest question in tokens; a longer one is cut.
         lost: by context language, pairs whose answer is in no window.
         cut_questions: by question language, pairs whose question was cut.
@@ -47,6 +49,7 @@ class Windows:
     end: NDArray[np.int32]
     gold_start: NDArray[np.int16]
     gold_end: NDArray[np.int16]
+    question_tokens: NDArray[np.int16]
     question_limit: int
     lost: Mapping[str, int] = field(default_factory=dict)
     cut_questions: Mapping[str, int] = field(default_factory=dict)
@@ -79,9 +82,8 @@ class Windows:
 
     def lengths(self) -> NDArray[np.int32]:
         """(windows,), tokens of each window, special tokens included."""
-        of_question = np.asarray([len(self.question(pair)) for pair in self.pairs], np.int32)
         context: NDArray[np.int32] = self.end - self.begin
-        return context + of_question[self.pair_index] + np.int32(self.tokenised.template.specials)
+        return context + self.question_tokens[self.pair_index] + np.int32(self.tokenised.template.specials)
 
 
 def make_windows(
@@ -107,57 +109,87 @@ def make_windows(
     Raises:
         EncodingError: ``max_length`` leaves no room for text.
     """
-    question_limit = (max_length - tokenised.template.specials) // 2
+    specials = tokenised.template.specials
+    question_limit = (max_length - specials) // 2
     if question_limit < 1:
         raise EncodingError(f"max_length {max_length} leaves no room for a question and a context")
-    rows: list[tuple[int, int, int, int, int]] = []
-    lost: Counter[str] = Counter()
-    cut: Counter[str] = Counter()
-    spans: dict[tuple[str, str], tuple[int, int] | None] = {}
-    for index, pair in enumerate(pairs):
-        full = len(tokenised.questions[pair.id, pair.question_language].ids)
-        question = min(full, question_limit)
-        cut[pair.question_language] += full > question_limit
-        passage = tokenised.passages[tokenised.corpus.passage(pair).id]
-        room = max_length - tokenised.template.specials - question
-        answers = tokenised.corpus.answers(pair) if labelled else ()
-        key = (pair.id, pair.context_language)
-        if key not in spans:
-            spans[key] = token_span(passage, answers[0]) if answers else None
-        span = spans[key]
-        first = len(tokenised.template.before) + question + len(tokenised.template.between)
-        held = False
-        for begin, end in stretches(len(passage.ids), room, overlap):
-            if span is not None and begin <= span[0] and span[1] < end:
-                held = True
-                rows.append((index, begin, end, first + span[0] - begin, first + span[1] - begin))
-            else:
-                rows.append((index, begin, end, CLS, CLS))
-        lost[pair.context_language] += bool(answers) and not held
-    table = np.asarray(rows, np.int32).reshape(-1, 5)
+    table = PairTable.of(pairs)
+    texts = _Texts.of(tokenised, table, labelled)
+    seeds, questions, contexts = (np.asarray(part) for part in (table.seeds, table.questions, table.contexts))
+    question = np.minimum(texts.question_tokens[seeds, questions], question_limit)
+    tokens = texts.context_tokens[seeds, contexts]
+    room = max_length - specials - question
+    step, count = _layout(tokens, room, overlap)
+    owner = np.repeat(np.arange(len(table), dtype=np.int32), count)
+    before = np.cumsum(count) - count
+    begin = (np.arange(len(owner)) - before[owner]) * step[owner]
+    end = np.minimum(begin + room[owner], tokens[owner])
+    first, last = (part[seeds, contexts] for part in (texts.answer_first, texts.answer_last))
+    held = (first[owner] >= begin) & (last[owner] < end) & (first[owner] >= 0)
+    shift = len(tokenised.template.before) + len(tokenised.template.between) + question[owner] - begin
+    unheld = texts.answered[seeds, contexts]
+    unheld[owner[held]] = False
     return Windows(
         tokenised,
         pairs,
-        pair_index=table[:, 0].copy(),
-        begin=table[:, 1].copy(),
-        end=table[:, 2].copy(),
-        gold_start=table[:, 3].astype(np.int16),
-        gold_end=table[:, 4].astype(np.int16),
+        pair_index=owner,
+        begin=begin.astype(np.int32),
+        end=end.astype(np.int32),
+        gold_start=np.where(held, shift + first[owner], CLS).astype(np.int16),
+        gold_end=np.where(held, shift + last[owner], CLS).astype(np.int16),
+        question_tokens=question.astype(np.int16),
         question_limit=question_limit,
-        lost=dict(+lost),
-        cut_questions=dict(+cut),
+        lost=_by_language(table.languages, contexts[unheld]),
+        cut_questions=_by_language(
+            table.languages, questions[texts.question_tokens[seeds, questions] > question_limit]
+        ),
     )
 
 
-def stretches(tokens: int, room: int, overlap: int) -> list[tuple[int, int]]:
-    """Stretches of ``room`` tokens that cover ``tokens``, each sharing ``overlap`` with the next."""
-    step = room - min(overlap, room // 2)
-    found = []
-    for begin in range(0, max(tokens, 1), step):
-        found.append((begin, min(begin + room, tokens)))
-        if begin + room >= tokens:
-            break
-    return found
+def count_windows(tokens: int, room: int, overlap: int) -> int:
+    """How many windows of ``room`` context tokens, each sharing ``overlap`` with the next, cover ``tokens``."""
+    return int(_layout(np.asarray(tokens), np.asarray(room), overlap)[1])
+
+
+def _layout(
+    tokens: NDArray[np.int32], room: NDArray[np.int32], overlap: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Tokens from a window's beginning to the next one's, and windows: the last is the first to reach the end."""
+    step = room - np.minimum(overlap, room // 2)
+    return step, 1 + -(-np.maximum(tokens - room, 0) // step)
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What windows depend on of each text of a table, as arrays (ids, languages) of numbers of tokens."""
+
+    question_tokens: NDArray[np.int32]
+    context_tokens: NDArray[np.int32]
+    answer_first: NDArray[np.int32]
+    answer_last: NDArray[np.int32]
+    answered: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, tokenised: TokenisedCorpus, table: PairTable, labelled: bool) -> _Texts:
+        shape = (len(table.ids), len(table.languages))
+        question, context = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
+        first, last = np.full(shape, -1, np.int32), np.full(shape, -1, np.int32)
+        answered = np.zeros(shape, np.bool_)
+        for at in distinct(table.seeds, table.questions):
+            question[at] = len(tokenised.questions[table.ids[at[0]], table.languages[at[1]]].ids)
+        for at in distinct(table.seeds, table.contexts):
+            pair = Pair(table.ids[at[0]], "", table.languages[at[1]])
+            passage = tokenised.passages[tokenised.corpus.passage(pair).id]
+            context[at] = len(passage.ids)
+            answers = tokenised.corpus.answers(pair) if labelled else ()
+            answered[at] = bool(answers)
+            if answers and (span := token_span(passage, answers[0])):
+                first[at], last[at] = span
+        return cls(question, context, first, last, answered)
+
+
+def _by_language(languages: Sequence[str], numbers: NDArray[np.int16]) -> dict[str, int]:
+    return dict(Counter(languages[number] for number in numbers.tolist()))
 
 
 def token_span(text: TokenisedText, answer: Answer) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polyspan.corpus.load import load_corpus
@@ -26,7 +27,7 @@ class Prepared:
     """
 
     corpus: ParallelCorpus
-    pairs: list[Pair]
+    pairs: Sequence[Pair]
     dropped: dict[str, int]
     problems: list[Problem]
 
@@ -50,7 +51,7 @@ def prepare(data: Data, seed: int) -> Prepared:
         kept = generator.sample(kept, data.seeds)
     corpus = corpus.subset(item.id for item in kept)
     if data.sampling == "diagonal":
-        pairs = diagonal_pairs(corpus)
+        pairs: Sequence[Pair] = diagonal_pairs(corpus)
     else:
         pairs = sample_pairs(corpus, data.target_languages, seed, data.source_language)
     return Prepared(corpus, pairs, dict(+dropped), problems)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
@@ -71,7 +75,8 @@ class JournalWithHeartbeat(JournalStorage, BaseHeartbeat):
 
 def put_up_again(study: Study, trial: FrozenTrial) -> None:
     """Let the next worker that is free take the trial; its run folder has what was reached."""
-    RetryHeartbeatStaleTrialCallback()(study, trial)
+    with no_warning():
+        RetryHeartbeatStaleTrialCallback()(study, trial)
 
 
 def open_storage(address: str | None, folder: Path, interval: int) -> BaseStorage:
@@ -95,25 +100,41 @@ def open_storage(address: str | None, folder: Path, interval: int) -> BaseStorag
             raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
     if address.startswith("postgresql://"):
         address = address.replace("postgresql://", "postgresql+psycopg://", 1)
-    options: dict[str, Any] = {"pool_pre_ping": True}
-    try:
-        return RDBStorage(
-            address,
-            engine_kwargs=options,
-            heartbeat_interval=interval,
-            grace_period=MISSED * interval,
-            heartbeat_stale_trial_callback=put_up_again,
-        )
-    except Exception as error:  # drivers raise kinds of their own
-        reason = " ".join(str(error).split())[:200]
-        raise StorageError(f"{_without_password(address)}: cannot be opened ({reason})") from error
-
-
-def _without_password(address: str) -> str:
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
+    from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError
 
     try:
-        return make_url(address).render_as_string(hide_password=True)
-    except ArgumentError:
-        return address.partition("://")[0] + "://..."
+        shown = make_url(address).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError) as error:
+        raise StorageError("--storage: not a database URL; write it as postgresql://USER@HOST/NAME") from error
+    tries = 20
+    for left in reversed(range(tries)):
+        try:
+            with no_warning():
+                return RDBStorage(
+                    address,
+                    engine_kwargs={"pool_pre_ping": True},
+                    heartbeat_interval=interval,
+                    grace_period=MISSED * interval,
+                    heartbeat_stale_trial_callback=put_up_again,
+                )
+        except (IntegrityError, ProgrammingError) as error:
+            # Workers that start together on an empty database all make its tables; all but one are too late.
+            if not left or "already exists" not in str(error):
+                raise StorageError(f"{shown}: cannot be opened ({_first_line(error)})") from error
+            time.sleep(0.5)
+        except Exception as error:  # drivers raise kinds of their own
+            raise StorageError(f"{shown}: cannot be opened ({_first_line(error)})") from error
+    raise AssertionError("not reached")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200]
+
+
+@contextmanager
+def no_warning() -> Iterator[None]:
+    """Optuna has called its heartbeats experimental since 2021."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield

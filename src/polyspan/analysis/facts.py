@@ -1,0 +1,111 @@
+"""What was run, on which data, and how to make it again, in words for the report's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from polyspan.analysis.cells import METHODS
+from polyspan.analysis.runs import Run, data_name
+from polyspan.corpus.leakage import KINDS
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    facts: list[tuple[str, object]] = []
+    record, recipe = run.evaluation, run.recipe
+    if run.method is not None:
+        facts.append(("method", METHODS[run.method] + (", without cross-entropy" if run.without_cross_entropy else "")))
+    if record is not None:
+        facts += [("model", data_name(record.model)), ("asked", run.data_label), ("scored by", f"{record.rules} rules")]
+    if recipe is not None:
+        data, objective, training = recipe["data"], recipe["objective"], recipe["training"]
+        facts += [("started from", data_name(str(recipe["model"]))), ("trained on", data_name(str(data["path"])))]
+        if run.examples is not None and run.data is not None:
+            drawn = f", ntl {run.target_languages}" if run.target_languages else ""
+            facts.append(("examples", f"{run.examples:,} of {run.data['seeds']:,} questions{drawn}"))
+        if objective["alpha_kl"]:
+            facts.append(("distillation", f"T {objective['temperature']:g}, coefficient {objective['coefficient']}"))
+        rate = f"{training['learning_rate']:g}"
+        facts.append(("training", f"{training['epochs']} epochs at {rate}, seed {recipe['seed']}"))
+    if run.timing and "training_seconds" in run.timing:
+        facts.append(("trained for", _duration(float(run.timing["training_seconds"]))))
+    if record is not None:
+        facts.append(("evaluated in", _duration(record.seconds)))
+    return {
+        "name": run.name,
+        "facts": facts,
+        "recipe": None if recipe is None else yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True),
+        "environment": list((run.environment or {}).items()),
+        "leakage": None if run.leakage is None else _leakage(run.leakage),
+        "data": _losses(run.data) if run.data else None,
+    }
+
+
+def _leakage(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    lines = []
+    for entry in found.get("compared", []):
+        counts = {kind: entry.get(kind) for kind in KINDS}
+        shared = [f"{count:,} {KINDS[kind]}" for kind, count in counts.items() if count]
+        names = f"{data_name(str(entry['test']))} against {data_name(str(entry['train']))}"
+        what = ", ".join(shared) or "nothing is shared"
+        size = f"of {entry['questions']:,} questions and {entry['test_passages']:,} passages"
+        unsought = " Near copies were not looked for." if counts["near_passages"] is None else ""
+        lines.append({"clean": not shared, "text": f"{names}: {what} ({size}).{unsought}"})
+    for entry in found.get("not_compared", []):
+        lines.append(
+            {
+                "clean": False,
+                "text": f"Not compared with what {data_name(str(entry['model']))} was trained on: {entry['why']}.",
+            }
+        )
+    origins = ", ".join(data_name(str(origin)) for origin in found.get("origins", []))
+    if origins:
+        lines.append({"clean": True, "text": f"What {origins} was trained on before is told by no recipe here."})
+    return lines
+
+
+def _losses(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was lost between the files and the windows that were trained on."""
+    names = {
+        "dropped_seeds": "questions left out",
+        "skipped_records": "bad records skipped",
+        "answers_in_no_window": "answers in no window",
+        "questions_cut": "questions cut",
+    }
+    facts = (
+        [("windows", f"{data['windows']:,} of {data['mean_tokens']} tokens on average")] if "windows" in data else []
+    )
+    for key, name in names.items():
+        found = data.get(key)
+        if isinstance(found, Mapping) and found:
+            facts.append((name, ", ".join(f"{count:,} ({why})" for why, count in found.items())))
+        elif isinstance(found, Sequence) and found:
+            facts.append((name, f"{len(found):,}"))
+    return facts
+
+
+def commands(runs: Sequence[Run]) -> str:
+    """Shell commands; data and folders by their short names."""
+    lines = []
+    for run in runs:
+        record = run.evaluation
+        if run.recipe is not None and (run.folder / "recipe.yaml").is_file():
+            lines += [f"# {run.name}: its recipe is above", f"polyspan train {run.name}/recipe.yaml"]
+        elif record is not None:
+            parts = [f"polyspan evaluate --model {data_name(record.model)} --data {data_name(record.path)}"]
+            parts.append(f"--kind {record.kind}")
+            if record.languages:
+                parts.append(f"--languages {','.join(record.languages)}")
+            if record.limit:
+                parts.append(f"--limit {record.limit}")
+            lines.append(" ".join([*parts, f"--top-k {record.top_k} --output {run.name}"]))
+    return "\n".join([*lines, f"polyspan report {' '.join(run.name for run in runs)} --output report"])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

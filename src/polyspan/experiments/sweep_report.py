@@ -1,0 +1,214 @@
+"""What a sweep has found so far: the table, the best recipe, and figures 5, 6, 10 and 11."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from optuna.trial import TrialState
+
+from polyspan.analysis.runs import Run
+from polyspan.analysis.table import Cell, Number, Row, Table, mark_best, to_markdown
+from polyspan.evaluation.matrix import METRICS, Average, ScoreMatrix
+from polyspan.experiments.plan import Plan, Settings, same
+from polyspan.experiments.recipe import dump_recipe
+from polyspan.experiments.sweep import ERROR, SETTINGS, Tally, identity, tally
+from polyspan.files import write_text
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+SEED = "seed"
+AVERAGES: tuple[Average, ...] = ("gxlt", "xlt")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished trial."""
+
+    number: int
+    settings: Settings
+    score: float
+    matrix: ScoreMatrix
+    folder: str
+    seconds: float
+    machine: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything known of a sweep.
+
+    Attributes:
+        plan: the sweep.
+        tally: how many trials stand where.
+        done: finished trials, one for each settings.
+        errors: of trials that went wrong and were not done later.
+    """
+
+    plan: Plan
+    tally: Tally
+    done: list[Done]
+    errors: list[tuple[Settings, str]]
+
+    def by_setting(self) -> list[tuple[Settings, list[Done]]]:
+        """Trials that differ in the seed alone stand together; the best mean score first."""
+        groups: defaultdict[str, list[Done]] = defaultdict(list)
+        for trial in self.done:
+            groups[same(_without_seed(trial.settings))].append(trial)
+        ordered = sorted(groups.values(), key=lambda trials: -fmean(trial.score for trial in trials))
+        return [(_without_seed(trials[0].settings), trials) for trials in ordered]
+
+
+@dataclass(frozen=True)
+class _Trial(Run):
+    """A trial as a run; its scores come from the storage, as its folder may be on another machine."""
+
+    scores: ScoreMatrix | None = None
+
+    @cached_property
+    def matrix(self) -> ScoreMatrix:
+        """The scores that the worker reported."""
+        assert self.scores is not None
+        return self.scores
+
+
+def read_sweep(study: Study, plan: Plan) -> Found:
+    """Read a study, whether it is finished or not."""
+    planned = {same(settings) for settings in plan.grid()} if plan.file.search == "grid" else None
+    done: dict[str, Done] = {}
+    errors: dict[str, tuple[Settings, str]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        attributes = trial.user_attrs
+        if SETTINGS not in attributes or (planned is not None and same(attributes[SETTINGS]) not in planned):
+            continue
+        key = identity(plan, trial)
+        if trial.state == TrialState.COMPLETE and trial.value is not None:
+            done[key] = Done(
+                trial.number,
+                attributes[SETTINGS],
+                trial.value,
+                ScoreMatrix.from_dict(attributes["scores"]),
+                attributes["folder"],
+                attributes["seconds"],
+                attributes["machine"],
+            )
+        elif trial.state == TrialState.FAIL and ERROR in attributes:
+            errors[key] = attributes[SETTINGS], attributes[ERROR]
+    return Found(plan, tally(study, plan), list(done.values()), [e for k, e in errors.items() if k not in done])
+
+
+def sweep_table(found: Found) -> Table:
+    """One row for each setting, the best by the chosen average first."""
+    keys = [key for key in found.plan.varied if key != SEED]
+    rows: list[Row] = []
+    for settings, trials in found.by_setting():
+        cells: list[Cell] = [_shown(settings.get(key)) for key in keys]
+        cells.append(len(trials))
+        for average in AVERAGES:
+            for metric in METRICS:
+                values = [v for t in trials if (v := t.matrix.average(average, metric)) is not None]
+                low, high = (100 * min(values), 100 * max(values)) if len(values) > 1 else (None, None)
+                cells.append(Number(100 * fmean(values), low, high) if values else None)
+        cells.append(f"{fmean(trial.seconds for trial in trials) / 60:.1f}")
+        rows.append(Row(cells))
+    now = found.tally
+    notes = [
+        f"{now.done} of {now.planned} trials are done, {now.running} run, {now.waiting} wait, {now.failed} failed.",
+        "Where a setting has several seeds: their mean, and in brackets the lowest and the highest.",
+    ]
+    return Table(
+        "sweep",
+        f"Sweep {found.plan.file.folder.as_posix()}, chosen by {found.plan.file.select} F1",
+        [*(key.rpartition(".")[2] for key in keys), "seeds", "G-XLT F1", "G-XLT EM", "XLT F1", "XLT EM", "minutes"],
+        mark_best(rows),
+        notes,
+        labels=len(keys),
+    )
+
+
+def write_sweep(found: Found) -> list[Path]:
+    """Write table, data, figures and the best recipe into the sweep's folder; all can be made while it runs."""
+    folder = found.plan.file.folder
+    written = [folder / "sweep.md", folder / "sweep.json"]
+    write_text(written[0], to_markdown(sweep_table(found)))
+    write_text(written[1], json.dumps(to_dict(found), indent=1, ensure_ascii=False) + "\n")
+    if found.done:
+        best = found.by_setting()[0][1][0]
+        recipe = found.plan.trial_recipe(best.settings)
+        about = f"# The best of {found.tally.done} trials by {found.plan.file.select} F1: {best.score:.2f}\n"
+        write_text(folder / "best.yaml", about + dump_recipe(recipe))
+        written += [folder / "best.yaml", *_figures(found, folder / "figures")]
+    return written
+
+
+def to_dict(found: Found) -> dict[str, Any]:
+    """Ready for JSON; scores in percent."""
+    return {
+        "folder": found.plan.file.folder.as_posix(),
+        "select": found.plan.file.select,
+        "trials": {
+            "planned": found.tally.planned,
+            "done": found.tally.done,
+            "running": found.tally.running,
+            "waiting": found.tally.waiting,
+            "failed": found.tally.failed,
+        },
+        "settings": [
+            {
+                "settings": settings,
+                "score": fmean(trial.score for trial in trials),
+                "trials": [
+                    {
+                        "number": trial.number,
+                        "settings": trial.settings,
+                        "score": trial.score,
+                        "averages": trial.matrix.to_dict()["averages"],
+                        "folder": trial.folder,
+                        "seconds": trial.seconds,
+                        "machine": trial.machine,
+                    }
+                    for trial in trials
+                ],
+            }
+            for settings, trials in found.by_setting()
+        ],
+        "errors": [{"settings": settings, "error": error} for settings, error in found.errors],
+    }
+
+
+def _figures(found: Found, folder: Path) -> list[Path]:
+    from polyspan.analysis.sweeps import draw_target_languages, draw_temperatures, grid_methods, has_curves
+
+    runs = [
+        _Trial(
+            Path(trial.folder),
+            Path(trial.folder).name,
+            (),
+            (),
+            recipe=found.plan.trial_recipe(trial.settings).model_dump(mode="json"),
+            scores=trial.matrix,
+        )
+        for trial in found.done
+    ]
+    written = []
+    if has_curves(runs):
+        written.append(folder / "target-languages.svg")
+        draw_target_languages(runs, written[-1], "f1", "F1 against the number of target languages")
+    for method in grid_methods(runs):
+        written.append(folder / f"temperature-{method}.svg")
+        draw_temperatures(runs, written[-1], method, "f1", f"G-XLT by temperature and ntl, {method}")
+    return written
+
+
+def _without_seed(settings: Settings) -> Settings:
+    return {key: value for key, value in settings.items() if key != SEED}
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

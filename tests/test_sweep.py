@@ -1,0 +1,336 @@
+"""Sweeps: every trial once, whoever dies; stopped and resumed; the table at any time."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from optuna.trial import TrialState
+from transformers import TrainerState
+
+from polyspan.analysis.table import to_markdown
+from polyspan.evaluation.matrix import Cell, ScoreMatrix
+from polyspan.experiments import sweep
+from polyspan.experiments.plan import METHOD, Plan, PlanError, load_plan, same
+from polyspan.experiments.recipe import Evaluation, Recipe, dump_recipe, load_recipe
+from polyspan.experiments.run import RunResult, RunStopped, read_metrics, run_recipe
+from polyspan.experiments.storage import StorageError, open_storage
+from polyspan.experiments.sweep import SETTINGS, open_study, tally, work
+from polyspan.experiments.sweep_report import read_sweep, sweep_table, write_sweep
+from polyspan.training.progress import MetricsLog
+from test_cli import polyspan, refused
+from tiny_models import tiny_unigram
+from tiny_runs import digest, quiet, recipe
+
+BEAT = 4
+"""Seconds; a busy machine may well hold a worker up for two."""
+KEYS: dict[str, Any] = {"data.target_languages": [1, 2], "seed": [1, 2]}
+METHODS = {
+    "ce": {"objective.alpha_kl": 0, "objective.coefficient": "constant"},
+    "skd-first_hit": {"objective.coefficient": "first_hit"},
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_unigram(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def make(model: Path, tmp_path: Path) -> Callable[..., Plan]:
+    """A function that writes a sweep of tiny runs and reads it."""
+    asked = Evaluation(path="commons/dev", languages=["en", "de"], limit=2)
+    base = recipe(model, tmp_path / "unused", data={"seeds": 2}, training={"epochs": 1, "save_steps": 1})
+    (tmp_path / "base.yaml").write_text(dump_recipe(base.model_copy(update={"evaluation": asked})), encoding="utf-8")
+
+    def write(**changes: Any) -> Plan:
+        tree = {"recipe": "base.yaml", "folder": str(tmp_path / "sweep"), "methods": METHODS, "keys": KEYS, **changes}
+        (tmp_path / "sweep.yaml").write_text(json.dumps(tree), encoding="utf-8")
+        return load_plan(tmp_path / "sweep.yaml")
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    """A database server of our own on loopback, as a user that is not root."""
+    found = [*sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")), *filter(None, [shutil.which("initdb")])]
+    if not found:
+        pytest.skip("PostgreSQL is not installed here (Debian: postgresql-15)")
+    binaries = Path(found[-1]).parent
+    prefix: list[str] = []
+    folder = Path(tempfile.mkdtemp(prefix="polyspan-pg-"))
+    if os.getuid() == 0:
+        try:
+            owner = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        prefix = ["runuser", "-u", "postgres", "--"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def command(*words: str) -> None:
+        done = subprocess.run([*prefix, *words], capture_output=True, text=True, check=False, cwd="/")
+        assert done.returncode == 0, done.stderr
+
+    data = str(folder / "data")
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
+    command(str(binaries / "initdb"), "-D", data, "-U", "polyspan", "-A", "trust", "--no-sync")
+    command(str(binaries / "pg_ctl"), "-D", data, "-w", "-o", options, "-l", str(folder / "log"), "start")
+    try:
+        yield f"postgresql://polyspan@127.0.0.1:{port}/postgres"
+    finally:
+        command(str(binaries / "pg_ctl"), "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_worker(plan: Plan, address: str | None, retry_failed: bool = False) -> sweep.Tally:
+    study = open_study(plan, open_storage(address, plan.file.folder, BEAT))
+    return work(plan, study, quiet(), heartbeat=BEAT, retry_failed=retry_failed)
+
+
+def worker(plan: Plan, address: str | None, log: Path, dies: bool) -> None:
+    """A process of its own; notes each run it begins, and may kill itself after some steps of its first."""
+    torch.set_num_threads(1)
+    run, step_end = sweep._run, MetricsLog.on_step_end
+
+    def noted(recipe: Any, *rest: Any) -> Any:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()} {recipe.run_dir}\n")
+        return run(recipe, *rest)
+
+    def dying(self: MetricsLog, args: Any, state: TrainerState, *rest: Any, **kwargs: Any) -> None:
+        step_end(self, args, state, *rest, **kwargs)
+        if state.global_step == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sweep._run = noted  # type: ignore[assignment]
+    if dies:
+        MetricsLog.on_step_end = dying  # type: ignore[method-assign]
+    run_worker(plan, address)
+
+
+def start_workers(plan: Plan, address: str | None, log: Path, dying: int, alive: int) -> list[int | None]:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=worker, args=(plan, address, log, at < dying)) for at in range(dying + alive)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    return [process.exitcode for process in processes]
+
+
+def check_every_trial_once(plan: Plan, address: str | None, log: Path, kills: int) -> None:
+    study = open_study(plan, open_storage(address, plan.file.folder, BEAT))
+    trials = study.get_trials()
+    complete = Counter(same(t.user_attrs[SETTINGS]) for t in trials if t.state == TrialState.COMPLETE)
+    assert complete == {same(settings): 1 for settings in plan.grid()}
+    begun = Counter(line.partition(" ")[2] for line in log.read_text(encoding="utf-8").splitlines())
+    folders = {str(plan.trial_recipe(settings).run_dir) for settings in plan.grid()}
+    assert set(begun) == folders
+    assert sum(begun.values()) == len(folders) + kills
+    assert sum(t.state == TrialState.FAIL for t in trials) == kills
+    assert not [t for t in trials if t.state in (TrialState.RUNNING, TrialState.WAITING)]
+    for trial in trials:
+        if trial.state == TrialState.COMPLETE:
+            scores = json.loads((Path(trial.user_attrs["folder"]) / "scores.json").read_text(encoding="utf-8"))
+            assert trial.value == pytest.approx(scores["averages"]["gxlt"]["f1"])
+            assert trial.user_attrs["scores"] == scores
+
+
+def test_four_workers_on_postgresql_and_one_is_killed(
+    make: Callable[..., Plan], postgresql: str, tmp_path: Path
+) -> None:
+    plan = make()
+    log = tmp_path / "log"
+    codes = start_workers(plan, postgresql, log, dying=1, alive=3)
+    assert codes == [-signal.SIGKILL, 0, 0, 0]
+    check_every_trial_once(plan, postgresql, log, kills=1)
+    workers = {line.partition(" ")[0] for line in log.read_text(encoding="utf-8").splitlines()}
+    assert len(workers) == 4
+    # The killed one's trial went on from its checkpoint to the weights of an undisturbed run.
+    killed = log.read_text(encoding="utf-8").splitlines()
+    twice = next(folder for folder, n in Counter(line.partition(" ")[2] for line in killed).items() if n == 2)
+    again = load_recipe(Path(twice) / "recipe.yaml", [f"run_dir={tmp_path / 'undisturbed'}"])
+    run_recipe(again, quiet())
+    assert digest(Path(twice)) == digest(tmp_path / "undisturbed")
+    assert read_metrics(Path(twice)) == read_metrics(tmp_path / "undisturbed")
+
+
+@pytest.mark.slow
+def test_three_workers_on_a_journal_and_one_is_killed(make: Callable[..., Plan], tmp_path: Path) -> None:
+    plan = make(keys={"seed": [1, 2, 3]})
+    log = tmp_path / "log"
+    assert start_workers(plan, None, log, dying=1, alive=2) == [-signal.SIGKILL, 0, 0]
+    check_every_trial_once(plan, None, log, kills=1)
+
+
+def test_a_stopped_sweep_goes_on_with_the_same_command(
+    make: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make(methods={}, keys={"seed": [1, 2, 3]})
+    log, begun = MetricsLog.on_step_end, Counter[str]()
+
+    def signalled(self: MetricsLog, args: Any, state: TrainerState, *rest: Any, **kwargs: Any) -> None:
+        log(self, args, state, *rest, **kwargs)
+        begun[str(self.path.parent)] += 1
+        if len(begun) == 2 and state.global_step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(MetricsLog, "on_step_end", signalled)
+    with pytest.raises(RunStopped):
+        run_worker(plan, None)
+    monkeypatch.undo()
+    study = open_study(plan, open_storage(None, plan.file.folder, BEAT))
+    now = tally(study, plan)
+    assert (now.done, now.running, now.waiting, now.failed) == (1, 0, 2, 0)
+    unfinished = sweep_table(read_sweep(study, plan))
+    assert [row.cells[0] for row in unfinished.rows] == [1]
+    assert "1 of 3 trials are done, 0 run, 2 wait, 0 failed." in to_markdown(unfinished)
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweep/trials/*/model/model.safetensors")}
+    assert len(finished) == 1
+    assert run_worker(plan, None).finished
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert len(list(tmp_path.glob("sweep/trials/*/model"))) == 3
+    grown = make(methods={}, keys={"seed": [1, 2, 3, 4, 5, 6, 7]})
+    assert tally(open_study(grown, open_storage(None, grown.file.folder, 1)), grown).waiting == 4
+
+
+def test_a_trial_that_fails_is_named_and_can_be_tried_again(
+    make: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make(keys={"seed": [2]})
+    run = sweep._run
+
+    def breaks(recipe: Any, *rest: Any) -> Any:
+        if recipe.seed == 2 and recipe.objective.alpha_kl:
+            raise RuntimeError("out of memory")
+        return run(recipe, *rest)
+
+    monkeypatch.setattr(sweep, "_run", breaks)
+    done = polyspan("sweep", plan.path, "--heartbeat", BEAT, "--json", code=1)
+    assert "RuntimeError: out of memory" in done.stderr
+    found = json.loads(done.stdout)
+    assert found["trials"] == {"planned": 2, "done": 1, "running": 0, "waiting": 0, "failed": 1}
+    assert found["errors"][0]["settings"] == {METHOD: "skd-first_hit", "seed": 2}
+    monkeypatch.undo()
+    polyspan("sweep", plan.path, "--heartbeat", BEAT, code=1)
+    shown = polyspan("sweep", plan.path, "--heartbeat", BEAT, "--retry-failed").stdout
+    assert "2 of 2 trials are done" in " ".join(shown.split())
+
+
+def test_table_figures_and_the_best_recipe(
+    make: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trials are made up here, so that the means are known."""
+
+    def made_up(tree: Recipe, *rest: Any) -> RunResult:
+        base = tree.data.target_languages + 10 * (tree.objective.alpha_kl > 0) + tree.objective.temperature
+        cells = {
+            (question, context): Cell(5, (base + tree.seed + 3 * (question == context)) / 100, 0.01)
+            for question in ("de", "en")
+            for context in ("de", "en")
+        }
+        return RunResult(tree.run_dir / "model", ScoreMatrix(cells))
+
+    monkeypatch.setattr(sweep, "_run", made_up)
+    methods = {**METHODS, "ce": {**METHODS["ce"], "objective.temperature": 2}}
+    keys = {"data.target_languages": [1, 2], "objective.temperature": [2, 4], "seed": [1, 2]}
+    plan = make(methods=methods, keys=keys)
+    assert plan.trials == 2 * 2 + 2 * 2 * 2
+    run_worker(plan, None)
+    found = read_sweep(open_study(plan, open_storage(None, plan.file.folder, BEAT)), plan)
+    table = sweep_table(found)
+    assert table.columns[:4] == ["method", "target_languages", "temperature", "seeds"]
+    shown = [(*row.cells[:4], *(cell.value for cell in row.cells[4:8])) for row in table.rows]  # type: ignore[union-attr]
+    # Mean over both seeds (1.5); half of the pairs are the diagonal, which has 3 more.
+    expected = [
+        ("skd-first_hit", "2", "4", 2, 2 + 10 + 4 + 1.5 + 1.5, 1, 2 + 10 + 4 + 1.5 + 3, 1),
+        ("skd-first_hit", "1", "4", 2, 1 + 10 + 4 + 1.5 + 1.5, 1, 1 + 10 + 4 + 1.5 + 3, 1),
+        ("skd-first_hit", "2", "2", 2, 2 + 10 + 2 + 1.5 + 1.5, 1, 2 + 10 + 2 + 1.5 + 3, 1),
+        ("skd-first_hit", "1", "2", 2, 1 + 10 + 2 + 1.5 + 1.5, 1, 1 + 10 + 2 + 1.5 + 3, 1),
+        ("ce", "2", "2", 2, 2 + 2 + 1.5 + 1.5, 1, 2 + 2 + 1.5 + 3, 1),
+        ("ce", "1", "2", 2, 1 + 2 + 1.5 + 1.5, 1, 1 + 2 + 1.5 + 3, 1),
+    ]
+    for row, wanted in zip(shown, expected, strict=True):
+        assert row[:4] == wanted[:4]
+        assert row[4:] == pytest.approx(wanted[4:])
+    assert (table.rows[0].cells[4].low, table.rows[0].cells[4].high) == pytest.approx((18.5, 19.5))  # type: ignore[union-attr]
+    written = write_sweep(found)
+    figures = {"figures/target-languages.svg", "figures/temperature-skd-map.svg"}
+    names = {path.relative_to(tmp_path / "sweep").as_posix() for path in written}
+    assert names == {"sweep.md", "sweep.json", "best.yaml", *figures}
+    assert all(path.stat().st_size for path in written)
+    best = load_recipe(tmp_path / "sweep/best.yaml")
+    assert (best.data.target_languages, best.objective.temperature) == (2, 4)
+
+
+@pytest.mark.slow
+def test_a_search_makes_as_many_trials_as_it_may(make: Callable[..., Plan], tmp_path: Path) -> None:
+    keys = {
+        "training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+        "objective.temperature": {"low": 1, "high": 4, "step": 1},
+        "objective.level": ["batch", "example"],
+    }
+    plan = make(search="tpe", trials=5, methods={}, keys=keys)
+    log = tmp_path / "log"
+    assert start_workers(plan, None, log, dying=0, alive=2) == [0, 0]
+    found = read_sweep(open_study(plan, open_storage(None, plan.file.folder, BEAT)), plan)
+    assert len(found.done) == 5
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 5
+    for trial in found.done:
+        tree = load_recipe(Path(trial.folder) / "recipe.yaml")
+        assert tree.training.learning_rate == pytest.approx(trial.settings["training.learning_rate"])
+        assert 1e-4 <= tree.training.learning_rate <= 1e-2
+        assert tree.objective.temperature in {1, 2, 3, 4}
+    assert run_worker(plan, None).done == 5
+
+
+def test_the_place_of_another_sweep_and_bad_storages_are_one_clear_line(
+    make: Callable[..., Plan], tmp_path: Path
+) -> None:
+    plan = make()
+    open_study(plan, open_storage(None, plan.file.folder, BEAT))
+    other = load_plan(plan.path, ["training.learning_rate=0.5"])
+    with pytest.raises(PlanError, match="another recipe"):
+        open_study(other, open_storage(None, plan.file.folder, BEAT))
+    with pytest.raises(StorageError) as hidden:
+        open_storage("postgresql://me:secret@127.0.0.1:1/none", tmp_path, 1)
+    assert "secret" not in str(hidden.value)
+    with pytest.raises(StorageError, match="not a database URL"):
+        open_storage("postgresql://me:sec/ret@[::/none", tmp_path, 1)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(StorageError, match="cannot be written"):
+        open_storage(str(tmp_path / "file/journal"), tmp_path, 1)
+    assert "nothing.yaml" in refused("sweep", tmp_path / "nothing.yaml")
+
+
+def test_two_that_drew_the_same_trial_run_it_once(make: Callable[..., Plan]) -> None:
+    plan = make(keys={"seed": [1]}, methods={})
+    study = open_study(plan, open_storage(None, plan.file.folder, BEAT))
+    study.enqueue_trial({}, user_attrs={SETTINGS: plan.grid()[0]})
+    assert work(plan, study, quiet(), heartbeat=BEAT).finished
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
