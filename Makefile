@@ -1,8 +1,8 @@
-# Both commands set up their own .venv from a bare Python 3.11 or later.
+# Every target sets up its own .venv from a bare Python 3.11 or later.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: demo test test-all venv check
+.PHONY: demo test test-all venv check coverage docs release-check
 
 demo: venv
 	$(BIN)/polyspan demo
@@ -18,6 +18,19 @@ check: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Lines and branches that the tests reach, the files with the largest holes last.
+coverage: venv
+	$(BIN)/python -m pytest --cov=polyspan --cov-branch --cov-report=
+	$(BIN)/coverage report --skip-covered --skip-empty --sort=-cover --show-missing
+
+# The site, in build/site; a dead link or an unknown name is an error.
+docs: venv
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
+# What a release must pass: both archives, and the wheel used from a clean place.
+release-check: venv
+	PYTHON="$(PYTHON)" ./scripts/release-check
 
 venv: .venv/ready
 
