@@ -16,7 +16,7 @@ VARIETIES = {"ary": "ar", "arz": "ar", "wuu": "zh", "yue": "zh"}
 
 
 def guess_language(text: str) -> str:
-    """ISO 639 code of the most probable language; "und" for text that is none, such as numbers.
+    """ISO 639 code of the most probable language; "und" for text without letters or that is none.
 
     On samples of XQuAD's twelve languages py3langid 0.4 was right on 99.5% of 2,388 questions and on
     99.9% of 1,440 contexts; what it mistakes are mostly near relatives, such as Hindi for Nepali.
@@ -24,6 +24,8 @@ def guess_language(text: str) -> str:
     Raises:
         AskedError: the extra ``languages`` is not installed.
     """
+    if not any(character.isalpha() for character in text[:LONGEST]):
+        return UNDETERMINED
     code = str(_identifier().classify(text[:LONGEST])[0])
     return UNDETERMINED if code == NONE else VARIETIES.get(code, code)
 
