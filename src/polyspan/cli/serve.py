@@ -1,0 +1,78 @@
+"""``polyspan serve``: answers over HTTP, and a page to ask on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+KEY_VARIABLE = "POLYSPAN_API_KEY"
+
+
+def serve(
+    model: Annotated[str | None, typer.Option(help="Shipped name, folder or hub id.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help=f"File with the key that clients must bring; or set {KEY_VARIABLE}.")
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="A name by which the server may be called; may be repeated.")
+    ] = None,
+    max_body_bytes: Annotated[int, typer.Option(min=100, help="Bytes of a request's body.")] = 2_000_000,
+    max_characters: Annotated[
+        int, typer.Option(min=2, help="Characters of a request's questions and texts.")
+    ] = 200_000,
+    max_items: Annotated[int, typer.Option(min=1, help="Questions of a request.")] = 64,
+    max_windows: Annotated[int, typer.Option(min=1, help="Windows a request makes the model read.")] = 256,
+    max_top_k: Annotated[int, typer.Option(min=1, max=1000, help="Answers a question.")] = 20,
+    max_requests: Annotated[int, typer.Option(min=1, help="Requests at work at the same time.")] = 512,
+    body_seconds: Annotated[float, typer.Option(min=0.1, help="Time for a request to arrive.")] = 10.0,
+    answer_seconds: Annotated[float, typer.Option(min=0.1, help="Time for a request to be answered.")] = 30.0,
+    queue_windows: Annotated[int, typer.Option(min=1, help="Windows that may wait; more are answered 503.")] = 128,
+    batch_windows: Annotated[int, typer.Option(min=1, help="Windows read together.")] = 32,
+    batch_milliseconds: Annotated[float, typer.Option(min=0, help="Wait for a batch to fill.")] = 5.0,
+) -> None:
+    """Serve answers over HTTP, and a page to ask on, until stopped. See /openapi.json for the API."""
+    try:
+        from polyspan.server.run import ServerError, serve
+    except ModuleNotFoundError as error:
+        from polyspan.errors import PolyspanError
+
+        raise PolyspanError(f"{error.name} is not installed: pip install 'polyspan[serve]'") from None
+    from polyspan.server.settings import LOOPBACK, Limits, Settings
+
+    api_key = os.environ.get(KEY_VARIABLE) or None
+    if api_key_file is not None:
+        api_key = api_key_file.read_text(encoding="utf-8").strip()
+    if api_key is not None and (len(api_key) < 8 or not api_key.isascii()):
+        raise ServerError("the API key must have 8 characters of ASCII or more")
+    settings = Settings(
+        model=model,
+        host=host,
+        port=port,
+        api_key=api_key,
+        allowed_hosts=tuple(name.lower() for name in allowed_host or ()),
+        limits=Limits(
+            body_bytes=max_body_bytes,
+            body_seconds=body_seconds,
+            characters=max_characters,
+            items=max_items,
+            windows=max_windows,
+            top_k=max_top_k,
+            answer_seconds=answer_seconds,
+            requests=max_requests,
+            queue_windows=queue_windows,
+            batch_windows=batch_windows,
+            batch_milliseconds=batch_milliseconds,
+        ),
+    )
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    log = logging.getLogger("polyspan.server")
+    log.setLevel(logging.INFO)
+    if host not in LOOPBACK and api_key is None:
+        log.warning("anybody who reaches %s can ask: set %s to ask for a key", host, KEY_VARIABLE)
+    serve(settings, lambda address: print(f"Polyspan answers at {address}/", flush=True))

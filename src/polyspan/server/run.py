@@ -1,0 +1,100 @@
+"""Running the application: a socket, a server, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from polyspan.errors import PolyspanError
+from polyspan.server.app import create_app
+from polyspan.server.settings import Settings
+
+GRACE_SECONDS = 5.0
+"""Longer than the slowest answer may take, so that a server told to stop still gives it."""
+
+
+class ServerError(PolyspanError):
+    """The server cannot be started; says why."""
+
+
+class ImpatientProtocol(H11Protocol):
+    """HTTP that closes a connection on which the head of the first request does not arrive in time."""
+
+    head_seconds = 10.0
+    _impatience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._impatience = self.loop.call_later(self.head_seconds, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._impatience is not None:
+            self._impatience.cancel()
+        super().connection_lost(exc)
+
+
+def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; requests that are at work are still answered.
+
+    Args:
+        settings: see `Settings`.
+        announce: told the server's address once it is taken.
+
+    Raises:
+        ServerError: the address cannot be listened on.
+        PolyspanError: the model cannot be loaded.
+    """
+    listening = _listen(settings.host, settings.port)
+    app = create_app(settings, on_failure=lambda: setattr(server, "should_exit", True))
+    limits = settings.limits
+    protocol = type("Protocol", (ImpatientProtocol,), {"head_seconds": limits.body_seconds})
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=protocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=int(limits.answer_seconds + limits.body_seconds + GRACE_SECONDS),
+        )
+    )
+    announce(_address(listening))
+    server.run(sockets=[listening])
+    failure: Exception | None = app.state.host.failure
+    if isinstance(failure, (PolyspanError, OSError)):
+        raise failure
+    if failure is not None:
+        raise ServerError(f"{app.state.host.name}: cannot be loaded ({type(failure).__name__})") from failure
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        found = socket.socket(family, kind, protocol)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ServerError(f"{host} port {port}: {reason}; choose another with --host or --port") from error
+    return found
+
+
+def _address(listening: socket.socket) -> str:
+    host, port, *_ = listening.getsockname()
+    shown: Any = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"

@@ -1,0 +1,201 @@
+"""What comes in and what goes out under ``/v1``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NamedTuple
+
+import pydantic_core
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from polyspan.answering.asked import Asked, AskedError, check_asked
+from polyspan.server.refusal import Refusal
+from polyspan.server.settings import Limits
+
+EXAMPLE = {
+    "question": "Wer eröffnete die Brücke?",
+    "context": "The bridge was opened in 1902 by Anna Keller, who paid 17 florins for the stones.",
+    "top_k": 2,
+}
+NOT_BLANK = r"\S"
+
+
+def _whole(value: object) -> object:
+    """JSON knows one kind of number, so 3.0 is whole."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class AskedItem(BaseModel):
+    """One question about one text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    question: str
+    context: str
+    top_k: Annotated[int, BeforeValidator(_whole)] = 1
+
+
+class AskedItems(BaseModel):
+    """Several of them, answered in their order."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    items: list[AskedItem] = Field(min_length=1)
+
+
+class FoundAnswer(BaseModel):
+    """A stretch of the context, word for word."""
+
+    answer: str
+    start: int = Field(description="Index of its first character; characters are Unicode code points.")
+    end: int = Field(description="Index after its last character.")
+    score: float = Field(description="Probability that it is the answer.")
+
+
+class AnswerReply(BaseModel):
+    """Answers to one question, best first."""
+
+    answers: list[FoundAnswer] = Field(description="Empty where no stretch of the context can be an answer.")
+    no_answer: float = Field(description="Probability that the context holds no answer.")
+
+
+class AnswerItemsReply(BaseModel):
+    """Answers to each question of `items`, in their order."""
+
+    items: list[AnswerReply]
+
+
+class ModelFacts(BaseModel):
+    """The model that answers."""
+
+    name: str
+    ready: bool
+    calibrated: bool | None = Field(description="Whether its scores were fitted to how often answers are right.")
+    limits: Limits
+
+
+class ModelsReply(BaseModel):
+    """The models that can be asked: the one the server was started with."""
+
+    models: list[ModelFacts]
+
+
+class Wanted(NamedTuple):
+    """A checked question, and how many answers to give."""
+
+    asked: Asked
+    top_k: int
+
+
+def parse_request(body: bytes, limits: Limits) -> tuple[list[Wanted], bool]:
+    """The questions of a body, and whether they came as ``items``.
+
+    Raises:
+        Refusal: no UTF-8, no JSON, another form, or beyond a limit.
+    """
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refusal(400, "not_utf8", f"the body is not UTF-8 at byte {error.start}") from None
+    try:
+        data = pydantic_core.from_json(body, allow_inf_nan=False, cache_strings="none")
+    except ValueError as error:
+        raise Refusal(400, "not_json", f"the body is not JSON: {str(error)[:200]}") from None
+    many = isinstance(data, dict) and "items" in data
+    try:
+        items = AskedItems.model_validate(data).items if many else [AskedItem.model_validate(data)]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"]))[:100]
+        raise Refusal(422, "invalid", f"{field or 'the body'}: {first['msg']}", field or None) from None
+    return check_items(items, limits, many), many
+
+
+def check_items(items: list[AskedItem], limits: Limits, many: bool) -> list[Wanted]:
+    """The items, if they are within the limits that can be told without reading them.
+
+    Raises:
+        Refusal: beyond a limit, or an empty text.
+    """
+    if len(items) > limits.items:
+        raise Refusal(422, "items", f"{len(items)} items; a request may hold {limits.items}", "items")
+    characters = sum(len(item.question) + len(item.context) for item in items)
+    if characters > limits.characters:
+        raise Refusal(
+            422,
+            "characters",
+            f"{characters} characters of questions and texts; a request may hold {limits.characters}",
+        )
+    wanted = []
+    for at, item in enumerate(items):
+        where = f"items.{at}." if many else ""
+        if not 1 <= item.top_k <= limits.top_k:
+            raise Refusal(422, "top_k", f"top_k must be between 1 and {limits.top_k}", f"{where}top_k")
+        try:
+            wanted.append(Wanted(check_asked(item.question, item.context), item.top_k))
+        except AskedError as error:
+            blank = "context" if item.question.strip() else "question"
+            raise Refusal(422, "empty", str(error), where + blank) from None
+    return wanted
+
+
+def request_schema(limits: Limits) -> dict[str, Any]:
+    """JSON schema of the body of ``POST /v1/answers``, with the limits of this server."""
+    text = {"type": "string", "minLength": 1, "maxLength": limits.characters - 1, "pattern": NOT_BLANK}
+    item = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["question", "context"],
+        "properties": {
+            "question": {**text, "description": "In any language."},
+            "context": {**text, "description": "The text that is read; in any language, not only the question's."},
+            "top_k": {"type": "integer", "minimum": 1, "maximum": limits.top_k, "default": 1},
+        },
+    }
+    items = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["items"],
+        "properties": {"items": {"type": "array", "minItems": 1, "maxItems": limits.items, "items": item}},
+    }
+    return {"oneOf": [item, items]}
+
+
+REQUEST_EXAMPLES: dict[str, Any] = {
+    "one": {"summary": "A German question about an English text", "value": EXAMPLE},
+    "several": {
+        "summary": "Several questions at once",
+        "value": {
+            "items": [
+                EXAMPLE,
+                {"question": "谁开通了这座桥？", "context": "Die Brücke wurde 1902 von Anna Keller eröffnet."},
+            ]
+        },
+    },
+}
+REPLY_EXAMPLES: dict[str, Any] = {
+    "one": {
+        "summary": "To one question",
+        "value": {
+            "answers": [
+                {"answer": "Anna Keller", "start": 33, "end": 44, "score": 0.93},
+                {"answer": "Anna Keller, who paid 17 florins", "start": 33, "end": 65, "score": 0.02},
+            ],
+            "no_answer": 0.01,
+        },
+    },
+    "several": {
+        "summary": "To `items`",
+        "value": {
+            "items": [
+                {
+                    "answers": [{"answer": "Anna Keller", "start": 33, "end": 44, "score": 0.93}],
+                    "no_answer": 0.01,
+                },
+                {
+                    "answers": [{"answer": "Anna Keller", "start": 26, "end": 37, "score": 0.9}],
+                    "no_answer": 0.02,
+                },
+            ]
+        },
+    },
+}

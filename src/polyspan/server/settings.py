@@ -1,0 +1,69 @@
+"""What the server is told when it starts: where it listens, and how much it takes on."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Limits(BaseModel):
+    """What one request may ask for, and how many may wait; beyond it a request is refused with a reason.
+
+    Attributes:
+        body_bytes: of a request's body.
+        body_seconds: in which a body, and before it the head of a request, must have arrived.
+        characters: of all questions and texts of a request together.
+        items: questions of a request.
+        windows: stretches of up to 384 tokens that a request makes the model read; this is what it costs.
+        top_k: answers a question.
+        answer_seconds: from a request's arrival to its answers, waiting included.
+        requests: at work at the same time, being received included.
+        queue_windows: that may wait for the model; a single request may exceed it when nothing waits.
+        batch_windows: that are read together.
+        batch_milliseconds: that a batch which is not full waits for company.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    body_bytes: int = Field(default=2_000_000, ge=100)
+    body_seconds: float = Field(default=10.0, gt=0)
+    characters: int = Field(default=200_000, ge=2)
+    items: int = Field(default=64, ge=1)
+    windows: int = Field(default=256, ge=1)
+    top_k: int = Field(default=20, ge=1, le=1000)
+    answer_seconds: float = Field(default=30.0, gt=0)
+    requests: int = Field(default=512, ge=1)
+    queue_windows: int = Field(default=128, ge=1)
+    batch_windows: int = Field(default=32, ge=1)
+    batch_milliseconds: float = Field(default=5.0, ge=0)
+
+
+class Settings(BaseModel):
+    """How the server runs.
+
+    Attributes:
+        model: shipped name, folder or hub id; the shipped default when None.
+        host, port: where it listens; port 0 takes a free one.
+        api_key: asked for under ``/v1`` and ``/metrics``; nobody is asked when None.
+        allowed_hosts: names by which it may be called; on the loopback its own names, so that a foreign
+            page cannot reach it under a name of its own (DNS rebinding); elsewhere any when empty.
+        limits: see `Limits`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    api_key: str | None = Field(default=None, min_length=8, repr=False)
+    allowed_hosts: tuple[str, ...] = ()
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _own_names(self) -> Self:
+        if not self.allowed_hosts and self.host in LOOPBACK:
+            object.__setattr__(self, "allowed_hosts", LOOPBACK)
+        return self
