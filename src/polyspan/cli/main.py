@@ -8,7 +8,22 @@ from io import TextIOWrapper
 
 import typer
 
-from polyspan.cli import ask, calibrate, compare, data, demo, doctor, evaluate, predict, recipe, report, sweep, train
+from polyspan.cli import (
+    ask,
+    calibrate,
+    compare,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    predict,
+    recipe,
+    report,
+    results,
+    serve,
+    sweep,
+    train,
+)
 from polyspan.errors import PolyspanError
 from polyspan.processes import is_main_process
 
@@ -27,8 +42,10 @@ app.command("report")(report.report)
 app.command("calibrate")(calibrate.calibrate)
 app.command("ask")(ask.ask)
 app.command("predict")(predict.predict)
+app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data", help="List, fetch and check data sets.")
+app.add_typer(results.app, name="results", help="Keep the scores of runs in small files; make tables of them.")
 app.add_typer(recipe.app, name="recipe", help="List, copy and check recipes.")
 
 

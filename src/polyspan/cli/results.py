@@ -1,0 +1,49 @@
+"""``polyspan results``: small files out of run folders, and tables out of those."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def collect(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, what evaluate --output wrote, or folders of such folders."),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder of the small files.")] = Path("results"),
+) -> None:
+    """Write one small JSON a run, with the scores of its questions packed beside it."""
+    from polyspan.experiments.results import collect
+
+    for path in collect(runs, output):
+        print(path)
+
+
+@app.command()
+def table(
+    folder: Annotated[Path, typer.Argument(help="What `polyspan results collect` wrote.")] = Path("results"),
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="A Markdown page that gets the tables between its lines <!-- results --> and <!-- /results -->."
+        ),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=100, help="Of the bootstrap and the permutation test.")] = 10_000,
+) -> None:
+    """Print every table of collected results as Markdown: means over seeds, with intervals and differences."""
+    from polyspan.analysis.table import to_markdown
+    from polyspan.experiments.results import put_between, read_results
+    from polyspan.experiments.results_tables import all_tables
+
+    text = "\n".join(to_markdown(table) for table in all_tables(read_results(folder), draws))
+    if into is None:
+        print(text, end="")
+    else:
+        put_between(into, text)
+        print(into)

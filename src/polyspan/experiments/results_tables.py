@@ -1,0 +1,262 @@
+"""Tables of collected results: means over seeds, differences between methods, other data, the coefficient."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+from typing import Any
+
+from polyspan.analysis.cells import INTERVAL_NOTE, METHODS, SHORT, number, printed_number, source
+from polyspan.analysis.paper import load_paper
+from polyspan.analysis.study import Intervals
+from polyspan.analysis.table import Cell, Number, Row, Table, mark_best
+from polyspan.evaluation.compare import DRAWS, Difference, compare, score_intervals
+from polyspan.evaluation.matrix import METRICS, Average, Metric, RowScore
+from polyspan.evaluation.resampling import holm
+from polyspan.evaluation.rows import Method
+from polyspan.experiments.keys import dotted
+from polyspan.experiments.results import PARTS, Result, Scores
+
+AVERAGES: tuple[Average, ...] = ("gxlt", "xlt")
+_OF_A_RUN = ("run_dir", "seed")
+_OTHER_COLUMNS = (
+    "data.target_languages",
+    "objective.temperature",
+    "objective.alpha_ce",
+    "objective.alpha_kl",
+    "objective.coefficient",
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs of one recipe that differ in the random seed alone.
+
+    Attributes:
+        label: the method; where several settings share it, also what differs.
+        results: the runs.
+    """
+
+    label: str
+    results: Sequence[Result]
+
+    @property
+    def first(self) -> Result:
+        """Stands for all in what they share."""
+        return self.results[0]
+
+    def scores(self, data: str) -> list[Scores]:
+        """Those of a data set, one a run that was asked it."""
+        return [scores for result in self.results for scores in result.scores if scores.data == data]
+
+    def rows(self, data: str) -> list[list[RowScore]] | None:
+        """The questions' own scores, a list a run; None if those of a run were not kept."""
+        found = self.scores(data)
+        return None if not found or any(s.rows is None for s in found) else [s.read_rows() for s in found]
+
+    def mean(self, data: str, average: Average, metric: Metric) -> float | None:
+        """Over the runs, in [0, 1]."""
+        values = [v for s in self.scores(data) if (v := s.matrix.average(average, metric)) is not None]
+        return fmean(values) if values else None
+
+
+def settings_of(results: Sequence[Result]) -> list[Setting]:
+    """Put runs that differ in the seed alone together; zero-shot first, ablations without cross-entropy last."""
+    groups: defaultdict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        groups[json.dumps([result.method, _keys(result, *_OF_A_RUN)], sort_keys=True)].append(result)
+    ordered = sorted(groups.values(), key=lambda runs: _order(runs[0]))
+    trees = [_keys(runs[0], *_OF_A_RUN, *_OTHER_COLUMNS) for runs in ordered if runs[0].method != "zero-shot"]
+    usual = {
+        key: Counter(str(tree.get(key)) for tree in trees).most_common(1)[0][0]
+        for key in dict.fromkeys(key for tree in trees for key in tree)
+    }
+    return [Setting(_label(runs[0], usual), runs) for runs in ordered]
+
+
+def scores_table(settings: Sequence[Setting], data: str, draws: int = DRAWS) -> Table:
+    """G-XLT and XLT of every setting on one data set, with the paper's rows where it has the same."""
+    asked = [setting for setting in settings if setting.scores(data)]
+    rows = []
+    for setting in asked:
+        first = setting.first
+        intervals = _intervals(setting, data, draws)
+        minutes = [run.timings["training_seconds"] / 60 for run in setting.results if "training_seconds" in run.timings]
+        zero_shot = first.method == "zero-shot"
+        cells: list[Cell] = [
+            setting.label,
+            None if zero_shot else first.target_languages,
+            None if zero_shot or first.temperature is None else f"{first.temperature:g}",
+            len(setting.scores(data)),
+            first.counts.get("pairs"),
+            f"{fmean(minutes):.0f}" if minutes else None,
+        ]
+        cells += [
+            number(setting.mean(data, average, metric), intervals, metric, "average", average)
+            for average in AVERAGES
+            for metric in METRICS
+        ]
+        rows.append(Row(cells))
+    rows = [*mark_best(rows), *_paper_rows(data)]
+    notes = [
+        "G-XLT: mean over all pairs of languages, the diagonal included; XLT: the diagonal's.",
+        f"{INTERVAL_NOTE} Where a setting has several seeds they also hold the luck of the seed.",
+    ]
+    columns = ["method", "ntl", "T", "seeds", "examples", "minutes", "F1", "EM", "F1", "EM"]
+    groups = [("", 6), ("G-XLT", 2), ("XLT", 2)]
+    return Table(f"scores-{data}", f"Scores on {data} (%)", columns, rows, notes, groups)
+
+
+def differences_tables(settings: Sequence[Setting], data: str, draws: int = DRAWS) -> list[Table]:
+    """What each setting gains over another, paired by question; one table for each kind of contrast."""
+    import numpy as np
+
+    with_rows = {id(setting): rows for setting in settings if (rows := setting.rows(data)) is not None}
+    known = [setting for setting in settings if id(setting) in with_rows]
+    tables = []
+    for title, contrasts in _contrasts(known).items():
+        found = []
+        for a, b in contrasts:
+            one, other = (Method(setting.label, with_rows[id(setting)]) for setting in (a, b))
+            averages = compare(one, other, draws=draws).metrics["f1"].averages
+            found += [(a, b, average, averages[average]) for average in AVERAGES if average in averages]
+        if not found:
+            continue
+        adjusted = holm(np.array([difference.p for *_, difference in found]))
+        rows = [
+            Row([_full_label(a), _full_label(b), SHORT[average], *_gain(difference, p)])
+            for (a, b, average, difference), p in zip(found, adjusted, strict=True)
+        ]
+        notes = [
+            "Differences are paired by question. Intervals are at 95%, of a bootstrap over seed questions that with"
+            " several seeds also holds their luck; p is adjusted over this table (Holm).",
+        ]
+        columns = ["method", "against", "average", "difference in F1", "p"]
+        tables.append(Table("differences", f"{title}, {data}", columns, rows, notes, labels=3))
+    return tables
+
+
+def coefficient_table(settings: Sequence[Setting]) -> Table | None:
+    """The mean coefficient in each tenth of the training (figures 4 and 7); None where no run has one."""
+    rows = []
+    for setting in settings:
+        courses = [run.coefficient for run in setting.results if len(run.coefficient) == PARTS]
+        if courses and setting.first.method not in ("skd", "skd-no-ce"):
+            means = [f"{fmean(values):.2f}" for values in zip(*courses, strict=True)]
+            rows.append(Row([_full_label(setting), *means]))
+    if not rows:
+        return None
+    columns = ["method", *(f"{part}/{PARTS}" for part in range(1, PARTS + 1))]
+    title = "The mAP@k coefficient over the training: its mean in each tenth"
+    return Table("coefficients", title, columns, rows)
+
+
+def all_tables(results: Sequence[Result], draws: int = DRAWS) -> list[Table]:
+    """Scores and differences on each data set, then the coefficient."""
+    settings = settings_of(results)
+    data = dict.fromkeys(scores.data for setting in settings for run in setting.results for scores in run.scores)
+    tables = []
+    for name in data:
+        tables += [scores_table(settings, name, draws), *differences_tables(settings, name, draws)]
+    coefficients = coefficient_table(settings)
+    return tables if coefficients is None else [*tables, coefficients]
+
+
+def _contrasts(settings: Sequence[Setting]) -> dict[str, list[tuple[Setting, Setting]]]:
+    """Pairs that answer the paper's claims, by what they ask."""
+    baseline = [setting for setting in settings if setting.first.method == "zero-shot"]
+    trained = [setting for setting in settings if setting.first.method != "zero-shot"]
+    distilled = [setting for setting in trained if setting.first.method.startswith("skd")]
+    cross_entropy = [setting for setting in trained if setting.first.method == "ce"]
+    constant = [setting for setting in trained if setting.first.method == "skd"]
+    return {
+        "Trained against zero-shot": [(a, b) for a in trained for b in baseline],
+        "Self-distillation against cross-entropy on the same examples": [
+            (a, b) for a in distilled for b in cross_entropy if _alike(a, b, "objective", "training")
+        ],
+        "With the mAP@k coefficient against without": [
+            (a, b)
+            for a in distilled
+            for b in constant
+            if a is not b and _alike(a, b, "objective.coefficient", "objective.level")
+        ],
+        "More target languages": [
+            (a, b)
+            for a, b in pairwise(sorted(trained, key=lambda setting: _order(setting.first)))
+            if a.first.method == b.first.method and _alike(b, a, "data.target_languages")
+        ],
+    }
+
+
+def _alike(a: Setting, b: Setting, *but: str) -> bool:
+    return _keys(a.first, *_OF_A_RUN, *but) == _keys(b.first, *_OF_A_RUN, *but)
+
+
+def _keys(result: Result, *but: str) -> dict[str, Any]:
+    """Of the recipe, without some keys or whole sections."""
+    tree = dotted(result.recipe or {})
+    return {
+        key: value for key, value in tree.items() if not any(key == out or key.startswith(f"{out}.") for out in but)
+    }
+
+
+def _order(result: Result) -> tuple[Any, ...]:
+    method = result.method
+    rank = {"zero-shot": 0, "ce": 1, "skd": 2}.get(method, 3)
+    keys = _keys(result)
+    rest = json.dumps(_keys(result, *_OF_A_RUN, *_OTHER_COLUMNS), sort_keys=True)
+    ntl, heat = keys.get("data.target_languages", 0), keys.get("objective.temperature", 0)
+    return method.endswith("-no-ce"), rank, method, rest, heat, ntl
+
+
+def _intervals(setting: Setting, data: str, draws: int) -> Intervals | None:
+    rows = setting.rows(data)
+    if rows is None or len({row.id for row in rows[0]}) < 2:
+        return None
+    return score_intervals(Method(setting.label, rows), draws=draws)
+
+
+def _paper_rows(data: str) -> list[Row]:
+    paper = load_paper()
+    published = {"mlqa/dev": "mlqa-dev", "mlqa/test": "mlqa-test"}.get(data)
+    if published is None:
+        return []
+    rows = []
+    for table in (paper.table2, paper.table5):
+        for printed in table.rows:
+            scores: Mapping[str, Any] = printed.scores.get(published) or {}  # type: ignore[call-overload]
+            if not scores or (table is paper.table5 and printed.method == "ce"):
+                continue
+            name = METHODS[printed.method].split(" (")[0] + (", without CE" if table is paper.table5 else "")
+            heat = None if printed.temperature is None else f"{printed.temperature:g}"
+            cells: list[Cell] = [f"{name} ({source(printed.method)})", printed.target_languages, heat, None]
+            cells += [printed.examples, None]
+            cells += [printed_number(scores.get(name), metric) for name in AVERAGES for metric in METRICS]
+            rows.append(Row(cells, "paper"))
+    return rows
+
+
+def _gain(found: Difference, p: float) -> list[Cell]:
+    low, high = (None if end is None else 100 * end for end in (found.difference.low, found.difference.high))
+    return [Number(100 * found.difference.value, low, high, signed=True), f"{p:.4f}"]
+
+
+def _label(result: Result, usual: Mapping[str, str]) -> str:
+    """The method, and every key that is not as in most settings."""
+    if result.method == "zero-shot":
+        return result.method
+    tree = _keys(result, *_OF_A_RUN, *_OTHER_COLUMNS)
+    shown = [f"{key.rpartition('.')[2]} {tree.get(key)}" for key in usual if str(tree.get(key)) != usual[key]]
+    return f"{result.method}, {', '.join(shown)}" if shown else result.method
+
+
+def _full_label(setting: Setting) -> str:
+    first = setting.first
+    if first.method == "zero-shot" or first.recipe is None:
+        return setting.label
+    heat = "" if first.temperature is None else f", T {first.temperature:g}"
+    return f"{setting.label}, ntl {first.target_languages}{heat}"
