@@ -7,7 +7,7 @@ therefore costs a million small tuples and not one copied text.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from polyspan.errors import PolyspanError
@@ -135,6 +135,22 @@ class ParallelCorpus:
                 seeds[seed.id] = Seed(seed.id, questions, passages, answers)  # type: ignore[arg-type]
         needed = {passage for seed in seeds.values() for passage in seed.passages.values()}
         return ParallelCorpus(self.name, seeds, {key: value for key, value in self.passages.items() if key in needed})
+
+    def joined(self, other: ParallelCorpus) -> ParallelCorpus:
+        """This corpus and then the other; passages of the other are renamed, texts are not copied.
+
+        Raises:
+            CorpusError: both have a question with the same id.
+        """
+        if shared := self.seeds.keys() & other.seeds.keys():
+            raise CorpusError(f"{self.name} and {other.name}: both have a question with id {min(shared)!r}")
+        renamed = {key: f"{other.name}/{key}" for key in other.passages}
+        seeds = {
+            seed.id: replace(seed, passages={language: renamed[key] for language, key in seed.passages.items()})
+            for seed in other.seeds.values()
+        }
+        passages = {renamed[key]: replace(passage, id=renamed[key]) for key, passage in other.passages.items()}
+        return ParallelCorpus(self.name, {**self.seeds, **seeds}, {**self.passages, **passages})
 
     def _seed(self, pair: Pair) -> Seed:
         try:

@@ -7,12 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from polyspan.corpus.load import load_corpus
 from polyspan.corpus.model import Pair, ParallelCorpus, Seed
+from polyspan.corpus.pairs import PairTable
 from polyspan.corpus.problems import Problem
 from polyspan.corpus.sampling import diagonal_pairs, sample_pairs
-from polyspan.experiments.recipe import Data
+from polyspan.experiments.recipe import Data, Replay
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,19 @@ def prepare(data: Data, seed: int) -> Prepared:
         pairs: Sequence[Pair] = diagonal_pairs(corpus)
     else:
         pairs = sample_pairs(corpus, data.target_languages, seed, data.source_language)
+    if data.replay is not None:
+        replayed = _replayed(data.replay, seed, data.on_bad, problems)
+        corpus = corpus.joined(replayed)
+        pairs = PairTable.of([*pairs, *diagonal_pairs(replayed)])
     return Prepared(corpus, pairs, dict(+dropped), problems)
+
+
+def _replayed(replay: Replay, seed: int, on_bad: Literal["fail", "skip"], problems: list[Problem]) -> ParallelCorpus:
+    corpus = load_corpus(replay.path, kind=replay.kind, languages=replay.languages, on_bad=on_bad, problems=problems)
+    kept = [item for item in corpus.seeds.values() if not replay.certain_answers or _certain(corpus, item)]
+    if replay.seeds is not None and replay.seeds < len(kept):
+        kept = random.Random(seed).sample(kept, replay.seeds)
+    return corpus.subset(item.id for item in kept)
 
 
 def _certain(corpus: ParallelCorpus, item: Seed) -> bool:

@@ -26,6 +26,21 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class Replay(Section):
+    """Questions of another set that are mixed in, so that what the model knew is not forgotten."""
+
+    path: str
+    """File, folder or name."""
+    kind: Kind | None = None
+    """Layout; guessed from the path when left out."""
+    languages: list[str] | None = None
+    """Keep only these."""
+    seeds: Positive | None = None
+    """Use this many questions, drawn at random; all by default."""
+    certain_answers: bool = False
+    """Keep only those whose answer stands once, as whole words, in its context."""
+
+
 class Data(Section):
     """What is trained on."""
 
@@ -53,6 +68,10 @@ class Data(Section):
     """Tokens of a window, special tokens included."""
     overlap: NotNegative = 128
     """Context tokens that consecutive windows share."""
+    crop: Positive | None = None
+    """Train on a random stretch of this many context tokens around the answer; whole windows by default."""
+    replay: Replay | None = None
+    """Mixed in, each question over its own context; nothing by default."""
 
 
 class Objective(Section):
@@ -78,6 +97,9 @@ class Objective(Section):
     """context: softmax over context tokens; none: over all tokens, as in the authors' code."""
     teacher: Literal["epoch", "steps", "ema", "never"] = "epoch"
     """When the teacher is renewed."""
+    teacher_question: Literal["same", "context", "source", "ensemble"] = "same"
+    """Which question the teacher reads over the student's context: the student's; that in the context's
+    language; that in the source language; or all that were sampled, the mean of their log-probabilities."""
     teacher_every: Positive = 100
     """Steps between renewals, for teacher: steps."""
     teacher_decay: float = Field(0.999, ge=0, le=1)
@@ -111,6 +133,8 @@ class Training(Section):
     """auto: bf16 where the device multiplies in it."""
     save_steps: Positive = 500
     """Steps between checkpoints."""
+    average_start: float = Field(0.0, ge=0, lt=1)
+    """Share of the weights it began with in the final ones: (1 - a) * trained + a * start."""
 
 
 class Evaluation(Section):
@@ -146,6 +170,11 @@ class Recipe(Section):
     def _consistent(self) -> Self:
         if not self.objective.alpha_ce and not self.objective.alpha_kl:
             raise ValueError("objective: alpha_ce and alpha_kl are both 0, nothing would be learnt")
+        if self.objective.teacher_question != "same":
+            if self.objective.teacher == "ema":
+                raise ValueError("objective: a teacher that moves every step (ema) cannot be asked other questions")
+            if self.objective.mask == "none":
+                raise ValueError("objective: teacher_question is about context tokens; it needs mask: context")
         return self
 
 
@@ -222,13 +251,22 @@ def _number(value: Any) -> Any:
     return value
 
 
+_SECTIONS = {
+    "data": Data,
+    "replay": Replay,
+    "objective": Objective,
+    "training": Training,
+    "evaluation": Evaluation,
+}
+
+
 def _first_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         section: Any = Recipe
         for part in first["loc"][:-1]:
-            section = {"data": Data, "objective": Objective, "training": Training, "evaluation": Evaluation}[str(part)]
+            section = _SECTIONS[str(part)]
         return f"unknown key {where!r}; known here: {', '.join(section.model_fields)}"
     if first["type"] == "missing":
         return f"the key {where!r} is missing"

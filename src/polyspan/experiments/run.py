@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polyspan.encoding.crops import crop
 from polyspan.encoding.tokens import tokenise_corpus
 from polyspan.encoding.windows import make_windows
 from polyspan.errors import PolyspanError
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
+    from polyspan.encoding.windows import Windows
     from polyspan.evaluation.matrix import ScoreMatrix
+    from polyspan.training.parallel import ParallelTeacher
 
 CHECKPOINTS = "checkpoints"
 
@@ -73,6 +76,7 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         RunStopped: Ctrl-C or SIGTERM came; a checkpoint was written.
     """
     from polyspan.models import load_model, save_model
+    from polyspan.training.averaging import WeightAverage
     from polyspan.training.checkpoints import newest_checkpoint
 
     join_group()
@@ -96,6 +100,7 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         )
         prepared = prepare(recipe.data, recipe.seed)
         check_training(recipe, prepared.corpus, leakage, console)
+        began_with = WeightAverage(loaded.model, recipe.training.average_start)
         trainer = make_trainer(recipe, loaded.model, loaded.tokenizer, prepared, console)
         checkpoint, skipped = from_main(lambda: newest_checkpoint(folder / CHECKPOINTS))
         for reason in skipped:
@@ -103,6 +108,7 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         if checkpoint is not None:
             console.print(f"going on from {checkpoint}", markup=False, soft_wrap=True)
         _train(trainer, checkpoint, folder)
+        began_with.mix_into(trainer.model)
         if is_main_process():
             with _write_errors(folder):
                 save_model(trainer.model, loaded.tokenizer, model_folder)
@@ -166,7 +172,8 @@ def make_trainer(
     training, objective = recipe.training, recipe.objective
     freeze(model, training.freeze_embeddings, training.frozen_layers)
     tokenised = tokenise_corpus(prepared.corpus, prepared.pairs, tokenizer)
-    windows = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
+    whole = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
+    windows = crop(whole, recipe.data.crop, recipe.seed) if recipe.data.crop else whole
     report = {
         "languages": list(prepared.corpus.languages),
         "seeds": len(prepared.corpus),
@@ -224,6 +231,7 @@ def make_trainer(
         teacher_update=objective.teacher,
         teacher_every=objective.teacher_every,
         teacher_decay=objective.teacher_decay,
+        parallel=_parallel_teacher(recipe, prepared, windows, tokenizer),
     )
     trainer.remove_callback(transformers.PrinterCallback)
     log = MetricsLog(trainer, recipe.run_dir / METRICS_FILE)
@@ -231,6 +239,19 @@ def make_trainer(
     trainer.kept.append(log)
     trainer.add_callback(ProgressBar(trainer, console))
     return trainer
+
+
+def _parallel_teacher(
+    recipe: Recipe, prepared: Prepared, students: Windows, tokenizer: PreTrainedTokenizerBase
+) -> ParallelTeacher | None:
+    from polyspan.training.parallel import ParallelTeacher, teacher_pairs
+
+    question, data = recipe.objective.teacher_question, recipe.data
+    if question == "same" or not recipe.objective.alpha_kl:
+        return None
+    pairs = teacher_pairs(prepared.pairs, question, data.source_language)
+    tokenised = tokenise_corpus(prepared.corpus, pairs, tokenizer)
+    return ParallelTeacher(make_windows(tokenised, pairs, data.max_length, data.overlap, labelled=False), students)
 
 
 def freeze(model: nn.Module, embeddings: bool, layers: int) -> None:

@@ -15,6 +15,8 @@ from polyspan.encoding.windows import Windows, build_batch
 
 WINDOWS = "windows"
 """Name, in a batch, of the number of windows that count: 0 in a stand-in."""
+INDICES = "window_indices"
+"""Name, in a batch, of which windows they are, (batch,)."""
 
 
 class _Indices(Dataset[int]):
@@ -112,6 +114,7 @@ class Collator:
             "start_positions": start,
             "end_positions": end,
             WINDOWS: torch.tensor(len(indices)),
+            INDICES: batch.windows,
         }
 
 

@@ -17,8 +17,9 @@ from transformers import Trainer, TrainingArguments
 
 from polyspan.encoding.windows import Windows
 from polyspan.objectives import Losses, Weights, combined_loss, trust_sum
-from polyspan.training.batches import WINDOWS, EpochBatches, train_loader
+from polyspan.training.batches import INDICES, WINDOWS, EpochBatches, train_loader
 from polyspan.training.checkpoints import PREFIX, SAVING, Conditions, Kept, publish
+from polyspan.training.parallel import ParallelTeacher
 from polyspan.training.teacher import Teacher, TeacherGenerations, TeacherUpdate
 
 ENCODER_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -59,6 +60,8 @@ class SpanTrainer(Trainer):
         batch_tokens: tokens of a batch, padding included.
         mask_context: see above.
         teacher_update, teacher_every, teacher_decay: see `TeacherGenerations`.
+        parallel: asks the teacher other questions than the student's; needs a context mask and a
+            teacher that is renewed in generations.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class SpanTrainer(Trainer):
         teacher_update: TeacherUpdate = "epoch",
         teacher_every: int = 0,
         teacher_decay: float = 0.999,
+        parallel: ParallelTeacher | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(model=model, args=args, train_dataset=range(len(windows)), **kwargs)
@@ -85,6 +89,7 @@ class SpanTrainer(Trainer):
         self.batch_tokens = batch_tokens
         self.mask_context = mask_context
         self.teacher: Teacher | None = None
+        self.parallel = parallel
         self.last_losses: Losses | None = None
         self.kept: list[Kept] = [Conditions(self.args.world_size, windows.digest())]
         self._saving = False
@@ -92,9 +97,9 @@ class SpanTrainer(Trainer):
         self._losses: list[Tensor] = []
         if weights.alpha_kl:
             self.teacher = Teacher(model)
-            generations = TeacherGenerations(self.teacher, model, teacher_update, teacher_every, teacher_decay)
-            self.add_callback(generations)
-            self.kept.append(generations)
+            self.generations = TeacherGenerations(self.teacher, model, teacher_update, teacher_every, teacher_decay)
+            self.add_callback(self.generations)
+            self.kept.append(self.generations)
 
     def get_train_dataloader(self) -> DataLoader[int]:
         """Token-budget batches instead of a number of examples; this process's part of them."""
@@ -135,8 +140,18 @@ class SpanTrainer(Trainer):
     @torch.no_grad()
     def _teach(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         assert self.teacher is not None
+        if self.parallel is not None:
+            return self._ask(self.parallel, self.teacher, batch)
         with self.accelerator.autocast():
             return self.teacher.logits({name: batch[name] for name in ENCODER_INPUTS if name in batch})
+
+    def _ask(self, parallel: ParallelTeacher, teacher: Teacher, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """The teacher is asked once a generation, also where a run goes on in the middle of one."""
+        if parallel.generation != self.generations.generation:
+            with self.accelerator.autocast():
+                parallel.read(teacher.model, self.generations.generation)
+        starts, ends = parallel.logits(batch[INDICES].tolist(), batch["input_ids"].shape[1])
+        return starts.to(self.args.device), ends.to(self.args.device)
 
     def _trust(self, batch: dict[str, Any]) -> Tensor:
         gold = batch["start_positions"], batch["end_positions"]

@@ -1,0 +1,157 @@
+"""The parallel-question teacher (ours): the same passage is asked in another language, or in all.
+
+For a question in language i over a context in language j the plain teacher reads the hard form,
+(q_i, c_j). The corpus is parallel, so the teacher can be asked an easier form of the same question
+over the same context: q_j, the source language's, or every sampled one. What it says is a
+distribution over context tokens, which are the same tokens whatever the question.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+
+from polyspan.corpus.model import Pair
+from polyspan.encoding.predict import BATCH_TOKENS, read_windows
+from polyspan.encoding.windows import Windows
+from polyspan.objectives.masking import masked
+
+TeacherQuestion = Literal["same", "context", "source", "ensemble"]
+
+
+def teacher_pairs(pairs: Iterable[Pair], question: TeacherQuestion, source_language: str) -> list[Pair]:
+    """What the teacher reads: for each seed and context language the questions it is asked.
+
+    Args:
+        pairs: what the student is trained on.
+        question: ``context`` asks in the context's language, ``source`` in the source language,
+            ``ensemble`` in every language that the student is asked in over this context; ``same``
+            gives the pairs themselves.
+        source_language: of the corpus.
+
+    Returns:
+        pairs without repetition, in the order of the student's.
+    """
+    if question == "context":
+        asked = (Pair(pair.id, pair.context_language, pair.context_language) for pair in pairs)
+    elif question == "source":
+        asked = (Pair(pair.id, source_language, pair.context_language) for pair in pairs)
+    else:
+        asked = (pair for pair in pairs)
+    return list(dict.fromkeys(asked))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What the teacher said of one context.
+
+    Attributes:
+        tokens: (2, context tokens), mean over questions of the log-probability of each token as
+            the start and as the end.
+        windows: for each question, its windows: begin, end, and (2,), log-probability of the first
+            special token.
+    """
+
+    tokens: NDArray[np.float32]
+    windows: list[list[tuple[int, int, NDArray[np.float32]]]]
+
+
+class ParallelTeacher:
+    """Log-probabilities of a teacher's generation, kept by seed and context language.
+
+    The teacher reads whole contexts in windows of its own, once a generation; a token that stands
+    in several windows has the log-probability of the one where it stands furthest from the edge.
+    Over several questions the mean of log-probabilities is taken (a geometric mean of the
+    distributions: what one question rules out stays out). The student's window takes the stretch
+    that it sees, wherever its own windows begin.
+
+    The number of teacher passes is that of distinct pairs, at most the student's in one epoch.
+
+    Args:
+        windows: of `teacher_pairs`, over the whole contexts.
+        students: the student's windows.
+    """
+
+    def __init__(self, windows: Windows, students: Windows) -> None:
+        self.windows = windows
+        self.students = students
+        self.generation: int | None = None
+        self._readings: dict[tuple[str, str], _Reading] = {}
+
+    def read(self, teacher: nn.Module, generation: int, batch_tokens: int = BATCH_TOKENS) -> None:
+        """Ask this generation of the teacher everything; under the caller's precision."""
+        tokens = [np.zeros((2, len(self.windows.passage(pair).ids)), np.float32) for pair in self.windows.pairs]
+        margins = [np.full(values.shape[1], -1, np.int32) for values in tokens]
+        windows: list[list[tuple[int, int, NDArray[np.float32]]]] = [[] for _ in tokens]
+        for indices, batch, starts, ends in read_windows(teacher, self.windows, batch_tokens):
+            mask = batch.context_mask.to(starts.device)
+            mask[:, 0] = True
+            heads = [log_softmax(masked(logits, mask), dim=-1).cpu().numpy() for logits in (starts, ends)]
+            said = np.stack(heads, axis=1)
+            for row, index in enumerate(indices):
+                owner = int(self.windows.pair_index[index])
+                begin, end = int(self.windows.begin[index]), int(self.windows.end[index])
+                first = self.windows.context_position(self.windows.pairs[owner])
+                margin = _margins(begin, end, len(margins[owner]))
+                better = margin > margins[owner][begin:end]
+                margins[owner][begin:end][better] = margin[better]
+                tokens[owner][:, begin:end][:, better] = said[row][:, first : first + end - begin][:, better]
+                windows[owner].append((begin, end, said[row][:, 0].copy()))
+        self._readings = self._joined(tokens, windows)
+        self.generation = generation
+
+    def _joined(
+        self,
+        tokens: Sequence[NDArray[np.float32]],
+        windows: Sequence[list[tuple[int, int, NDArray[np.float32]]]],
+    ) -> dict[tuple[str, str], _Reading]:
+        owners: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        for owner, pair in enumerate(self.windows.pairs):
+            owners[pair.id, pair.context_language].append(owner)
+        return {
+            key: _Reading(
+                np.mean([tokens[owner] for owner in group], axis=0), [sorted(windows[o], key=_order) for o in group]
+            )
+            for key, group in owners.items()
+        }
+
+    def logits(self, indices: Sequence[int], length: int) -> tuple[Tensor, Tensor]:
+        """Start and end log-probabilities of these windows of the student, each (batch, length).
+
+        Context tokens and the first special token have values; the rest is 0 and must be masked.
+        """
+        said = np.zeros((len(indices), 2, length), np.float32)
+        for row, index in enumerate(indices):
+            pair = self.students.pairs[self.students.pair_index[index]]
+            begin, end = int(self.students.begin[index]), int(self.students.end[index])
+            first = self.students.context_position(pair)
+            reading = self._readings[pair.id, pair.context_language]
+            said[row, :, first : first + end - begin] = reading.tokens[:, begin:end]
+            said[row, :, 0] = np.mean([_nearest(found, begin, end) for found in reading.windows], axis=0)
+        both = torch.from_numpy(said)
+        return both[:, 0], both[:, 1]
+
+
+def _margins(begin: int, end: int, total: int) -> NDArray[np.int32]:
+    """(end - begin,), tokens from each to the nearer edge of its window; the text's own edges do not count."""
+    at = np.arange(begin, end, dtype=np.int32)
+    left = at - begin if begin else np.full_like(at, total)
+    right = end - 1 - at if end < total else np.full_like(at, total)
+    return np.minimum(left, right)
+
+
+def _order(window: tuple[int, int, NDArray[np.float32]]) -> tuple[int, int]:
+    return window[:2]
+
+
+def _nearest(windows: Sequence[tuple[int, int, NDArray[np.float32]]], begin: int, end: int) -> NDArray[np.float32]:
+    """What the window said that shares most tokens with the stretch; the first of several."""
+    return max(windows, key=lambda window: min(window[1], end) - max(window[0], begin))[2]
