@@ -38,12 +38,12 @@ def run_facts(run: Run) -> dict[str, Any]:
         "facts": facts,
         "recipe": None if recipe is None else yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True),
         "environment": list((run.environment or {}).items()),
-        "leakage": None if run.leakage is None else _leakage(run.leakage),
+        "leakage": None if run.leakage is None else leakage_lines(run.leakage),
         "data": _losses(run.data) if run.data else None,
     }
 
 
-def _leakage(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def leakage_lines(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     lines = []
     for entry in found.get("compared", []):
         counts = {kind: entry.get(kind) for kind in KINDS}

@@ -63,7 +63,7 @@ class Guard:
     def compare_model(self, model: str) -> None:
         """With all that a model was trained on, back to the first one that no recipe lies beside."""
         origin = model
-        for trained, recipe in _history(model):
+        for trained, recipe in model_history(model):
             origin = recipe.model
             try:
                 self.compare_corpus(prepare(recipe.data, recipe.seed).corpus)
@@ -136,7 +136,7 @@ def _guard(evaluation: Evaluation | None, policy: str, console: Console) -> Guar
     return Guard(evaluation, policy, console)  # type: ignore[arg-type]
 
 
-def _history(model: str) -> Iterator[tuple[str, Recipe]]:
+def model_history(model: str) -> Iterator[tuple[str, Recipe]]:
     """The models a model comes from, newest first, each with the recipe in the run folder around it."""
     seen: set[Path] = set()
     while (file := Path(model).resolve().parent / RECIPE_FILE).is_file() and Path(model).is_dir() and file not in seen:

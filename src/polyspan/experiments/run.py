@@ -19,6 +19,7 @@ from polyspan.encoding.tokens import tokenise_corpus
 from polyspan.encoding.windows import make_windows
 from polyspan.errors import PolyspanError
 from polyspan.experiments.leakage import check_training
+from polyspan.experiments.model_card import write_model_card
 from polyspan.experiments.prepare import Prepared, prepare
 from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, dump_recipe, load_recipe
 from polyspan.files import remove_leftovers, write_text
@@ -121,6 +122,8 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         matrix = evaluate_model(
             loaded.model, loaded.tokenizer, recipe.evaluation, folder, console, str(model_folder.resolve())
         )
+    if is_main_process():
+        write_model_card(folder)
     return RunResult(model_folder, matrix)
 
 

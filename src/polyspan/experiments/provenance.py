@@ -1,0 +1,125 @@
+"""Where a model comes from: its encoder, everything it was trained on, and under which licences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyspan.analysis.runs import data_name
+from polyspan.corpus.load import guess_kind, is_shipped
+from polyspan.corpus.publishers import DATA_SETS
+from polyspan.errors import PolyspanError
+from polyspan.experiments.leakage import model_history
+from polyspan.experiments.recipe import Recipe
+
+E5_SMALL = "intfloat/multilingual-e5-small"
+ENCODERS = {
+    E5_SMALL: "mit",
+    "google-bert/bert-base-multilingual-cased": "apache-2.0",
+    "FacebookAI/xlm-roberta-base": "mit",
+    "microsoft/mdeberta-v3-base": "mit",
+    "microsoft/Multilingual-MiniLM-L12-H384": "mit",
+    "jhu-clsp/mmBERT-base": "mit",
+}
+"""Licences, as the hub writes them, of the encoders that the shipped recipes start from."""
+HUB_IDS = {
+    "squad": "rajpurkar/squad",
+    "xquad": "google/xquad",
+    "mlqa": "facebook/mlqa",
+    "tydiqa-goldp": "google-research-datasets/tydiqa",
+}
+SHARE_ALIKE = "CC BY-SA"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that was trained on, or asked.
+
+    Attributes:
+        name: for people.
+        licence: as its publisher states it; None where this package does not know it.
+        hub_id: its name on the Hugging Face hub, if it has one.
+    """
+
+    name: str
+    licence: str | None = None
+    hub_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Everything behind a model.
+
+    Attributes:
+        encoder: hub id of what everything began with; None where that was a folder without a recipe.
+        encoder_licence: as the hub writes it; None where it is not known.
+        sources: each data set of each training, the oldest training's first.
+    """
+
+    encoder: str | None
+    encoder_licence: str | None
+    sources: list[Source]
+
+    @property
+    def licence(self) -> str:
+        """What the weights can be given away under, as the hub writes it, read with care.
+
+        Share-alike licences of texts are taken to hold for weights trained on them. ``other``
+        where a licence is not known.
+        """
+        if self.encoder_licence is None or any(source.licence is None for source in self.sources):
+            return "other"
+        if any(SHARE_ALIKE in (source.licence or "") for source in self.sources):
+            return "cc-by-sa-4.0"
+        return self.encoder_licence
+
+
+def provenance(recipe: Recipe) -> Provenance:
+    """Follow a recipe back through the run folders that its model lies in, as far as they are here."""
+    recipes = [recipe, *(earlier for _, earlier in model_history(recipe.model))]
+    origin = recipes[-1].model
+    found: list[Source] = []
+    if origin.startswith("polyspan-"):  # shipped models: the embedded encoder after these data
+        found = [published_source(name) for name in ("squad", *(["xquad"] if origin == "polyspan-small" else []))]
+    for trained in reversed(recipes):
+        found += _trained_on(trained)
+    unique = list(dict.fromkeys(found))
+    encoder = E5_SMALL if origin == "embedded" or origin.startswith("polyspan-") else origin
+    if Path(origin).exists() or encoder.count("/") != 1:
+        return Provenance(None, None, unique)
+    return Provenance(encoder, ENCODERS.get(encoder), unique)
+
+
+def published_source(name: str) -> Source:
+    """One of the data sets that ``polyspan data list`` lists."""
+    return Source(DATA_SETS[name].title, DATA_SETS[name].licence, HUB_IDS[name])
+
+
+def data_source(path: str, kind: str | None) -> Source:
+    """Which data set a path of a recipe means; by the names of its files, its content is not read."""
+    if is_shipped(path):
+        return Source(f"{path} (ships with Polyspan)", "CC0 1.0")
+    if kind == "hub":
+        hub_id = "/".join(path.partition(":")[0].split("/")[:2])
+        name = next((name for name, known in HUB_IDS.items() if known == hub_id), None)
+        return published_source(name) if name else Source(hub_id, None, None if Path(hub_id).exists() else hub_id)
+    try:
+        kind = kind or guess_kind(path)
+    except PolyspanError:
+        return Source(data_name(path))
+    place = Path(path)
+    named = "/".join(place.parts[-2:]).lower()
+    published = {
+        "squad": "squad" if place.name in {"train-v1.1.json", "dev-v1.1.json"} else None,
+        "xquad": "xquad" if "xquad" in named else None,
+        "mlqa": "mlqa",
+        "tydiqa": "tydiqa-goldp",
+    }.get(kind)
+    return published_source(published) if published else Source(data_name(path))
+
+
+def _trained_on(recipe: Recipe) -> Iterator[Source]:
+    yield data_source(recipe.data.path, recipe.data.kind)
+    if recipe.data.replay is not None:
+        yield data_source(recipe.data.replay.path, recipe.data.replay.kind)
