@@ -18,6 +18,7 @@ from polyspan.encoding.crops import crop
 from polyspan.encoding.tokens import tokenise_corpus
 from polyspan.encoding.windows import make_windows
 from polyspan.errors import PolyspanError
+from polyspan.experiments.keys import dotted
 from polyspan.experiments.leakage import check_training
 from polyspan.experiments.model_card import write_model_card
 from polyspan.experiments.prepare import Prepared, prepare
@@ -404,7 +405,7 @@ def _claim(folder: Path, recipe: Recipe) -> None:
 
 def _first_difference(there: Recipe, here: Recipe) -> str | None:
     """Where a run folder was moved to does not matter."""
-    old, new = (_flat(recipe.model_dump(mode="json", exclude={"run_dir"})) for recipe in (there, here))
+    old, new = (dotted(recipe.model_dump(mode="json", exclude={"run_dir"})) for recipe in (there, here))
     return next(
         (
             f"{key} is {old.get(key)} there, {new.get(key)} here"
@@ -413,11 +414,3 @@ def _first_difference(there: Recipe, here: Recipe) -> str | None:
         ),
         None,
     )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as one mapping of dotted keys, in order."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
