@@ -48,24 +48,29 @@ def start(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def run_together(made: Recipe, processes: int = 2) -> list[str]:
-    """Run a recipe in several processes, as a launcher does; what each of them raised, or nothing."""
+    """Run a recipe in several processes; what each of them raised, or nothing."""
+    return together(lambda: run_recipe(made, quiet()), processes)
+
+
+def together(work: Callable[[], object], processes: int = 2) -> list[str]:
+    """Do the same in several processes, numbered as a launcher does; what each of them raised, or nothing."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     raised = multiprocessing.get_context("fork").SimpleQueue()
 
-    def work(rank: int) -> None:
+    def numbered(rank: int) -> None:
         environment = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
         environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
         os.environ.update({name: str(value) for name, value in environment.items()})
         AcceleratorState._reset_state(reset_partial_state=True)
         try:
-            run_recipe(made, quiet())
+            work()
             raised.put("")
         except Exception as error:
             raised.put(f"{type(error).__name__}: {error}")
 
-    children = [start(work, rank) for rank in range(processes)]
+    children = [start(numbered, rank) for rank in range(processes)]
     for child in children:
         child.join()
     return sorted(raised.get() for _ in children)
