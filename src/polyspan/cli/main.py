@@ -17,6 +17,7 @@ from polyspan.cli import (
     doctor,
     evaluate,
     predict,
+    push,
     recipe,
     report,
     results,
@@ -43,6 +44,7 @@ app.command("calibrate")(calibrate.calibrate)
 app.command("ask")(ask.ask)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
+app.command("push")(push.push)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data", help="List, fetch and check data sets.")
 app.add_typer(results.app, name="results", help="Keep the scores of runs in small files; make tables of them.")
