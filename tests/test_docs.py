@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from polyspan.experiments.shipped import shipped_recipes
 QUICK = {"README.md", "docs/index.md", "docs/architecture.md"}
 """Pages whose code is run by make test; make test-all runs that of all."""
 SECONDS = 900
+POLYSPAN: click.Command = typer.main.get_command(app)
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
@@ -80,7 +82,7 @@ def test_commands_and_their_options_are_there(page: Path) -> None:
 
 
 def check_command(words: list[str]) -> None:
-    command: click.Command = typer.main.get_command(app)
+    command = POLYSPAN
     rest = list(words)
     while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
         assert rest[0] in command.commands, f"no command {' '.join(words)}"
@@ -136,3 +138,22 @@ def slug(heading: str) -> str:
     """A heading's anchor, as mkdocs and GitHub form it."""
     plain = re.sub(r"[^\w\s-]", "", re.sub(r"`|\[([^\]]*)\]\([^)]*\)", r"\1", heading)).strip().lower()
     return re.sub(r"\s", "-", plain)
+
+
+def messages_of_the_code() -> str:
+    """Every text in the code, with … where something is put in, one a line."""
+    found = []
+    for path in (REPOSITORY / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.append("".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return "\n".join(found)
+
+
+def test_errors_that_are_explained_are_those_of_the_code() -> None:
+    said = messages_of_the_code()
+    headings = re.findall(r"^#### `(.+)`$", (REPOSITORY / "docs" / "faq.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert headings
+    assert [heading for heading in headings if heading not in said] == []
