@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from polyspan.errors import PolyspanError
@@ -54,23 +55,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         PolyspanError: the model cannot be loaded.
     """
     listening = _listen(settings.host, settings.port)
-    app = create_app(settings, on_failure=lambda: setattr(server, "should_exit", True))
-    limits = settings.limits
-    protocol = type("Protocol", (ImpatientProtocol,), {"head_seconds": limits.body_seconds})
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http=protocol,
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=int(limits.answer_seconds + limits.body_seconds + GRACE_SECONDS),
-        )
-    )
+    server, app = make_server(settings)
     announce(_address(listening))
     server.run(sockets=[listening])
     failure: Exception | None = app.state.host.failure
@@ -78,6 +63,26 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         raise failure
     if failure is not None:
         raise ServerError(f"{app.state.host.name}: cannot be loaded ({type(failure).__name__})") from failure
+
+
+def make_server(settings: Settings) -> tuple[uvicorn.Server, FastAPI]:
+    """A server that stops when its model cannot be loaded, and its application."""
+    app = create_app(settings, on_failure=lambda: setattr(server, "should_exit", True))
+    limits = settings.limits
+    config = uvicorn.Config(
+        app,
+        http=type("Protocol", (ImpatientProtocol,), {"head_seconds": limits.body_seconds}),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=int(limits.answer_seconds + limits.body_seconds + GRACE_SECONDS),
+    )
+    server = uvicorn.Server(config)
+    return server, app
 
 
 def _listen(host: str, port: int) -> socket.socket:
