@@ -261,7 +261,7 @@ def test_it_keeps_to_its_own_description(address: str, mode: GenerationMode) -> 
         if mode.is_negative and operation.method != "post":
             continue  # takes nothing that could be wrong
 
-        @hypothesis_settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+        @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
         @given(case=operation.as_strategy(generation_mode=mode))
         def keeps_to_it(case: schemathesis.Case) -> None:
             case.call_and_validate()
