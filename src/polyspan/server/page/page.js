@@ -172,7 +172,7 @@ function answerItem(found, rank, unsure) {
     { type: "button", className: "answer" },
     make("span", { className: "rank", textContent: rank + 1 }),
     foreign("span", found.answer, shown.request.context, { className: "words" }),
-    make("span", { className: "score" }, bar, percent(found.score)),
+    make("span", { className: "score" }, bar, make("span", { className: "percent", textContent: percent(found.score) })),
     make("span", { className: "hidden-text", textContent: `, characters ${found.start} to ${found.end}; show in the text` }),
   );
   button.addEventListener("click", () => select(rank, true));
