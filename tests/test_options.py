@@ -1,0 +1,234 @@
+"""Options of the trainer beyond the paper, each against a plain computation of its own."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+
+from polyspan.corpus import CorpusError, Pair, load_corpus, sample_pairs
+from polyspan.encoding import make_windows, tokenise_corpus
+from polyspan.encoding.crops import crop
+from polyspan.encoding.windows import Windows, build_batch
+from polyspan.experiments.prepare import prepare
+from polyspan.experiments.recipe import Data
+from polyspan.experiments.run import read_metrics, run_recipe
+from polyspan.models import LoadedModel, load_model
+from polyspan.training.parallel import ParallelTeacher, TeacherQuestion, teacher_pairs
+from tiny_models import tiny_bert, tiny_unigram
+from tiny_runs import digest, quiet, recipe
+
+
+@pytest.fixture(scope="module", params=[tiny_bert, tiny_unigram], ids=["wordpiece", "unigram"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = request.param(tmp_path_factory.mktemp("model") / "tiny")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def loaded(model: Path) -> LoadedModel:
+    return load_model(str(model))
+
+
+PAIRS = [Pair("a", "de", "en"), Pair("a", "en", "en"), Pair("a", "de", "de"), Pair("a", "en", "de")]
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("same", PAIRS),
+        ("ensemble", PAIRS),
+        ("context", [Pair("a", "en", "en"), Pair("a", "de", "de")]),
+        ("source", [Pair("a", "en", "en"), Pair("a", "en", "de")]),
+    ],
+)
+def test_the_teacher_is_asked_each_question_once(question: TeacherQuestion, expected: list[Pair]) -> None:
+    assert teacher_pairs([*PAIRS, *PAIRS], question, "en") == expected
+
+
+def two_windows_each(loaded: LoadedModel) -> tuple[Any, list[Pair]]:
+    corpus = load_corpus("commons/train").in_languages(["en", "de", "ar"])
+    corpus = corpus.subset(list(corpus.seeds)[:2])
+    pairs = list(sample_pairs(corpus, 2, seed=1))
+    return tokenise_corpus(corpus, pairs, loaded.tokenizer), pairs
+
+
+def plain_reading(
+    model: Any, windows: Windows, pair: Pair
+) -> tuple[list[list[float]], list[tuple[int, int, list[float]]]]:
+    """Start and end log-probability of each token where it stands furthest from an edge, and the windows' own."""
+    total = len(windows.passage(pair).ids)
+    best: list[tuple[float, list[float]]] = [(-1.0, [])] * total
+    firsts = []
+    for index in range(len(windows)):
+        if windows.pairs[windows.pair_index[index]] != pair:
+            continue
+        batch = build_batch(windows, [index])
+        with torch.inference_mode():
+            output = model(**batch.inputs)
+        begin, end = int(windows.begin[index]), int(windows.end[index])
+        heads = []
+        for logits in (output.start_logits[0].tolist(), output.end_logits[0].tolist()):
+            seen = [logits[0], *(value for value, kept in zip(logits, batch.context_mask[0], strict=True) if kept)]
+            norm = math.log(sum(math.exp(value) for value in seen))
+            heads.append([value - norm for value in seen])
+        firsts.append((begin, end, [head[0] for head in heads]))
+        for at in range(begin, end):
+            left = at - begin if begin > 0 else total
+            right = end - 1 - at if end < total else total
+            if min(left, right) > best[at][0]:
+                best[at] = (min(left, right), [head[1 + at - begin] for head in heads])
+    return [said for _, said in best], firsts
+
+
+@pytest.mark.parametrize("question", ["context", "source", "ensemble"])
+def test_log_probabilities_of_the_other_questions_by_context_token(
+    loaded: LoadedModel, question: TeacherQuestion
+) -> None:
+    tokenised, pairs = two_windows_each(loaded)
+    students = make_windows(tokenised, pairs, max_length=90, overlap=20)
+    asked = teacher_pairs(pairs, question, "en")
+    teachers = make_windows(tokenised, asked, max_length=120, overlap=40, labelled=False)
+    assert len(teachers) > len(asked), "a context in several windows is the point of this test"
+    teacher = ParallelTeacher(teachers, students)
+    teacher.read(loaded.model, generation=3, batch_tokens=500)
+    assert teacher.generation == 3
+    for index in range(0, len(students), 7):
+        pair = students.pairs[students.pair_index[index]]
+        batch = build_batch(students, [index])
+        starts, ends = teacher.logits([index], batch.inputs["input_ids"].shape[1])
+        begin, end = int(students.begin[index]), int(students.end[index])
+        group = [other for other in asked if (other.id, other.context_language) == (pair.id, pair.context_language)]
+        assert len(group) == (3 if question == "ensemble" else 1)
+        readings = [plain_reading(loaded.model, teachers, other) for other in group]
+        for head, found in enumerate((starts, ends)):
+            tokens = found[0][batch.context_mask[0]].tolist()
+            expected = [sum(said[at][head] for said, _ in readings) / len(group) for at in range(begin, end)]
+            assert tokens == pytest.approx(expected, abs=1e-4)
+            nearest = [max(firsts, key=lambda w: min(w[1], end) - max(w[0], begin)) for _, firsts in readings]
+            assert float(found[0, 0]) == pytest.approx(sum(w[2][head] for w in nearest) / len(group), abs=1e-4)
+
+
+def test_a_teacher_asked_the_same_question_alone_says_what_the_plain_teacher_says(loaded: LoadedModel) -> None:
+    tokenised, pairs = two_windows_each(loaded)
+    diagonal = [pair for pair in pairs if pair.question_language == pair.context_language]
+    windows = make_windows(tokenised, [pair for pair in diagonal if pair.context_language == "en"], max_length=512)
+    assert len(windows) == len(windows.pairs), "a token that stands in two windows has the better one's"
+    teacher = ParallelTeacher(windows, windows)
+    teacher.read(loaded.model, 0)
+    batch = build_batch(windows, [0])
+    with torch.inference_mode():
+        plain = loaded.model(**batch.inputs).start_logits[0][batch.context_mask[0]].softmax(0)
+    starts, _ = teacher.logits([0], batch.inputs["input_ids"].shape[1])
+    torch.testing.assert_close(starts[0][batch.context_mask[0]].softmax(0), plain, atol=1e-5, rtol=1e-4)
+
+
+def test_crops_hold_the_answer_and_lie_anywhere(loaded: LoadedModel) -> None:
+    corpus = load_corpus("commons/train")
+    pairs = list(sample_pairs(corpus, 3, seed=1))
+    tokenised = tokenise_corpus(corpus, pairs, loaded.tokenizer)
+    whole = make_windows(tokenised, pairs)
+    cut = crop(whole, 40, seed=5)
+    assert len(cut) == len(pairs) - sum(whole.lost.values())
+    assert len(set(cut.pair_index.tolist())) == len(cut)
+    places = []
+    for index in range(len(cut)):
+        pair = pairs[cut.pair_index[index]]
+        begin, end = int(cut.begin[index]), int(cut.end[index])
+        text = cut.passage(pair)
+        first = cut.context_position(pair)
+        start, last = (int(gold) - first + begin for gold in (cut.gold_start[index], cut.gold_end[index]))
+        assert 0 <= begin <= start <= last < end <= len(text.ids)
+        assert end - begin <= max(40, last + 1 - start)
+        answer = corpus.answers(pair)[0]
+        assert text.offsets[start, 0] <= answer.start < text.offsets[start, 1]
+        assert text.offsets[last, 0] < answer.end <= text.offsets[last, 1]
+        if last + 1 - start < 5 and 40 <= start < len(text.ids) - 45:
+            places.append((start - begin) / (40 - (last + 1 - start)))
+    assert min(places) < 0.15
+    assert max(places) > 0.85
+    assert sum(places) / len(places) == pytest.approx(0.5, abs=0.1)
+    assert (crop(whole, 40, seed=5).begin == cut.begin).all()
+    assert (crop(whole, 40, seed=6).begin != cut.begin).any()
+
+
+def test_replayed_questions_stand_beside_the_sample(tmp_path: Path) -> None:
+    table = tmp_path / "more.csv"
+    rows = ["id,language,context,question,answer"]
+    rows += [f"r{n},en,The tower has {n} steps.,How many steps has it?,{n}" for n in range(6)]
+    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    plain = prepare(Data(path="commons/train", target_languages=1), seed=2)
+    replay = {"path": str(table), "kind": "table", "seeds": 4}
+    both = prepare(Data.model_validate({"path": "commons/train", "target_languages": 1, "replay": replay}), seed=2)
+    assert list(both.pairs)[: len(plain.pairs)] == list(plain.pairs)
+    added = list(both.pairs)[len(plain.pairs) :]
+    assert len({pair.id for pair in added}) == len(added) == 4
+    for pair in added:
+        assert both.corpus.context(pair) == f"The tower has {both.corpus.answers(pair)[0].text} steps."
+    for pair in plain.pairs:
+        assert both.corpus.context(pair) == plain.corpus.context(pair)
+    with pytest.raises(CorpusError, match="both have a question with id"):
+        plain.corpus.joined(plain.corpus)
+
+
+def test_the_final_weights_lie_on_the_line_to_the_start(model: Path, tmp_path: Path) -> None:
+    run_recipe(recipe(model, tmp_path / "all"), quiet())
+    run_recipe(recipe(model, tmp_path / "mixed", training={"average_start": 0.25}), quiet())
+    start, trained, mixed = (
+        load_file(folder / "model.safetensors") for folder in (model, tmp_path / "all/model", tmp_path / "mixed/model")
+    )
+    moved = 0
+    for name, value in mixed.items():
+        torch.testing.assert_close(value, 0.75 * trained[name] + 0.25 * start[name], atol=1e-7, rtol=1e-5)
+        moved += not torch.equal(trained[name], start[name])
+    assert moved > 10
+
+
+ALL = {"data": {"crop": 60}, "objective": {"teacher_question": "ensemble", "level": "example"}}
+
+
+def test_twice_the_same_and_on_from_a_kill(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        run_recipe(recipe(model, tmp_path / name, **ALL), quiet())
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+    reads: list[int] = []
+    read = ParallelTeacher.read
+
+    def dies(self: ParallelTeacher, teacher: Any, generation: int, *rest: Any) -> None:
+        reads.append(generation)
+        if len(reads) == 2:
+            raise KeyboardInterrupt
+        read(self, teacher, generation, *rest)
+
+    monkeypatch.setattr(ParallelTeacher, "read", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(recipe(model, tmp_path / "c", **ALL), quiet())
+    run_recipe(recipe(model, tmp_path / "c", **ALL), quiet())
+    assert reads[:2] == [0, 1]
+    assert reads[2:], "the run did not go on"
+    assert digest(tmp_path / "c") == digest(tmp_path / "a")
+    assert read_metrics(tmp_path / "c") == read_metrics(tmp_path / "a")
+
+
+def test_the_first_divergence_is_zero_for_questions_asked_alike_only(model: Path, tmp_path: Path) -> None:
+    fp32 = {"precision": "fp32"}
+    data = {"sampling": "diagonal", "languages": ["zh"], "source_language": "zh", "max_length": 512}
+    run_recipe(
+        recipe(model, tmp_path / "a", data=data, training=fp32, objective={"teacher_question": "context"}), quiet()
+    )
+    assert read_metrics(tmp_path / "a")[0]["kl"] == pytest.approx(0, abs=1e-5)
+    run_recipe(recipe(model, tmp_path / "b", training=fp32, objective={"teacher_question": "ensemble"}), quiet())
+    assert read_metrics(tmp_path / "b")[0]["kl"] > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"), [("teacher", "ema", "every step"), ("mask", "none", "context tokens")]
+)
+def test_what_cannot_go_together_is_refused(key: str, value: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=message):
+        recipe(tmp_path, tmp_path, objective={"teacher_question": "ensemble", key: value})
