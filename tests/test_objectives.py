@@ -160,3 +160,31 @@ def test_levels_differ_and_windows_without_an_answer_weigh_nothing() -> None:
 def test_unknown_coefficient_is_named() -> None:
     with pytest.raises(PolyspanError, match="first_hit"):
         coefficient(STUDENT[0], GOLD[0], "map")  # type: ignore[arg-type]
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 10_000), tokens=st.integers(1, 40))
+def test_certainty_equals_plain_python_and_needs_no_gold(seed: int, tokens: int) -> None:
+    generator = random.Random(seed)
+    logits = [generator.uniform(-6, 6) for _ in range(tokens)]
+    mask = [generator.random() < 0.8 for _ in range(tokens)]
+    seen = [value for value, valid in zip(logits, mask, strict=True) if valid]
+    values = [
+        coefficient(torch.tensor([logits]), torch.tensor([gold]), "entropy", mask=torch.tensor([mask])).item()
+        for gold in (0, tokens - 1)
+    ]
+    assert values[0] == values[1]
+    if len(seen) > 1:
+        total = sum(math.exp(value) for value in seen)
+        shares = [math.exp(value) / total for value in seen]
+        entropy = -sum(share * math.log(share) for share in shares)
+        assert values[0] == pytest.approx(1 - entropy / math.log(len(seen)), abs=1e-5)
+
+
+def test_certainty_counts_windows_without_an_answer_too() -> None:
+    weights = Weights(coefficient="entropy", level="example")
+    losses = [
+        combined_loss(STUDENT, TEACHER, GOLD, torch.tensor(answerable), weights).total.item()
+        for answerable in ([True, True], [True, False])
+    ]
+    assert losses[0] == losses[1]

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from polyspan.corpus.load import Kind
 from polyspan.errors import PolyspanError
+from polyspan.files import read_text
 
 RECIPE_FILE = "recipe.yaml"
-Kind = Literal["squad", "mlqa", "xquad", "tydiqa", "table", "hub"]
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 
@@ -85,8 +86,8 @@ class Objective(Section):
     """T, softens both distributions."""
     scale_by_temperature: bool = True
     """Multiply the divergence by T squared."""
-    coefficient: Literal["constant", "first_hit", "eq5", "ap"] = "constant"
-    """Which mAP@k coefficient; constant is 1."""
+    coefficient: Literal["constant", "first_hit", "eq5", "ap", "entropy"] = "constant"
+    """Which mAP@k coefficient, or the teacher's certainty (entropy); constant is 1."""
     level: Literal["batch", "example", "head"] = "batch"
     """One coefficient a batch, an example, or a head of an example."""
     k: Positive = 10
@@ -198,12 +199,9 @@ def load_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
     Raises:
         RecipeError: no such file, broken YAML, an unknown key or a value out of range.
     """
+    text = read_text(path, RecipeError)
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
-    except OSError as error:
-        raise RecipeError(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+        tree = yaml.load(text, _UniqueKeys)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""

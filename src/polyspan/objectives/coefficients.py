@@ -14,7 +14,9 @@ from torch import Tensor
 from polyspan.errors import PolyspanError
 from polyspan.objectives.masking import masked
 
-CoefficientKind = Literal["constant", "first_hit", "eq5", "ap"]
+CoefficientKind = Literal["constant", "first_hit", "eq5", "ap", "entropy"]
+GOLDLESS: tuple[CoefficientKind, ...] = ("constant", "entropy")
+"""Kinds that need no gold position, and so count windows without an answer too."""
 
 
 def coefficient(
@@ -38,6 +40,9 @@ def coefficient(
     ``ap``
         the same sum divided by min(k, positions of the closed interval that exist): average
         precision, always in [0, 1].
+    ``entropy`` (ours)
+        1 - H(p) / log(positions) of the teacher's distribution p: 1 where it is sure of one
+        position, 0 where it knows nothing. Needs no gold position.
 
     Args:
         teacher_logits: (batch, tokens), of starts or of ends.
@@ -60,9 +65,11 @@ def coefficient(
         raise PolyspanError(f"k and delta must be 1 or more, not {k} and {delta}")
     if kind == "constant":
         return torch.ones(len(gold), dtype=torch.float32, device=gold.device)
+    valid = torch.ones_like(teacher_logits, dtype=torch.bool) if mask is None else mask
+    if kind == "entropy":
+        return _certainty(teacher_logits, valid)
 
     tokens = teacher_logits.shape[1]
-    valid = torch.ones_like(teacher_logits, dtype=torch.bool) if mask is None else mask
     positions = torch.arange(tokens, device=gold.device)
     distance = positions[None, :] - gold[:, None]
     last = delta - 1 if kind == "first_hit" else delta
@@ -78,3 +85,10 @@ def coefficient(
     if kind == "eq5":
         return precision_sum / (2 * delta)
     return precision_sum / interval.sum(dim=1).clamp(min=1, max=k)
+
+
+def _certainty(logits: Tensor, valid: Tensor) -> Tensor:
+    log_p = torch.log_softmax(masked(logits, valid), dim=1)
+    entropy = -(log_p.exp() * log_p).sum(dim=1)
+    most = valid.sum(dim=1).to(torch.float32).log()
+    return 1 - torch.where(most > 0, entropy / most.clamp(min=1e-6), 0.0).clamp(0, 1)

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from polyspan.objectives.coefficients import CoefficientKind, coefficient
+from polyspan.objectives.coefficients import GOLDLESS, CoefficientKind, coefficient
 from polyspan.objectives.distillation import distillation_loss
 from polyspan.objectives.span_loss import span_loss
 
@@ -54,7 +54,8 @@ def combined_loss(
 
     The coefficient is taken per head (one number a window and head), per example (the mean of its
     heads) or per batch (one number, the mean of all). Windows without an answer have no gold
-    position to hit: they are left out of the batch mean, and weigh nothing per example and head.
+    position to hit: where the coefficient needs one they are left out of the batch mean, and weigh
+    nothing per example and head.
 
     Args:
         student: start and end logits, each (batch, tokens).
@@ -108,7 +109,7 @@ def _trust(
 
 
 def _counted(trust: Tensor, answerable: Tensor, weights: Weights) -> Tensor:
-    if weights.coefficient == "constant":
+    if weights.coefficient in GOLDLESS:
         return torch.ones_like(trust)
     return answerable.to(trust.dtype)[:, None].expand_as(trust)
 
