@@ -1,4 +1,4 @@
-"""Write files so that a half-written one is never taken for a whole one."""
+"""Read texts, and write files so that a half-written one is never taken for a whole one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from polyspan.errors import PolyspanError
 
 MANIFEST = "manifest.json"
 
@@ -37,6 +39,22 @@ def remove_leftovers(path: Path) -> None:
     """Delete what `write_aside` of this path left behind when its process was killed."""
     for left in path.parent.glob(f".{path.name}.*"):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def read_text(path: Path, error: type[PolyspanError], save_as: str = "UTF-8") -> str:
+    """Read UTF-8 text, with or without a byte order mark.
+
+    Args:
+        path: the file.
+        error: raised when it is not there or not UTF-8.
+        save_as: what the program that wrote it may call UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: not UTF-8 at byte {problem.start}; save it as {save_as}") from problem
+    except OSError as problem:
+        raise error(f"{path}: {problem.strerror}") from problem
 
 
 def write_text(path: Path, text: str) -> None:

@@ -21,15 +21,10 @@ def ask(
     from rich.table import Table
     from rich.text import Text
 
-    from polyspan.answering import Answerer
-    from polyspan.corpus.model import CorpusError
+    from polyspan.answering import Answerer, AskedError
+    from polyspan.files import read_text
 
-    try:
-        context = context_file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{context_file}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
-    except OSError as error:
-        raise CorpusError(f"{context_file}: {error.strerror}") from error
+    context = read_text(context_file, AskedError)
     answers = Answerer(model).answer(question, context, top_k)
     if as_json:
         print(json.dumps(answers.to_dict(), ensure_ascii=False))

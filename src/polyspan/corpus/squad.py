@@ -10,6 +10,7 @@ from typing import Any
 from polyspan.corpus.builder import Record
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.problems import Problems
+from polyspan.files import read_text
 
 
 def read_json(path: Path) -> Any:
@@ -18,12 +19,7 @@ def read_json(path: Path) -> Any:
     Raises:
         CorpusError: no such file, empty, not UTF-8 or not JSON.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
-    except OSError as error:
-        raise CorpusError(f"{path}: {error.strerror}") from error
+    text = read_text(path, CorpusError)
     if not text.strip():
         raise CorpusError(f"{path}: the file is empty")
     try:

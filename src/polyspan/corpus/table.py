@@ -13,6 +13,7 @@ from typing import Any
 from polyspan.corpus.builder import CorpusBuilder, Record
 from polyspan.corpus.model import CorpusError, ParallelCorpus
 from polyspan.corpus.problems import Problems
+from polyspan.files import read_text
 
 COLUMNS = ("id", "language", "context", "question", "answer")
 
@@ -27,12 +28,7 @@ def read_table(path: Path, problems: Problems) -> ParallelCorpus:
     Raises:
         CorpusError: no such file, empty, a column is missing, or a bad row when those are not allowed.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not UTF-8 at byte {error.start}; save it as CSV UTF-8") from error
-    except OSError as error:
-        raise CorpusError(f"{path}: {error.strerror}") from error
+    text = read_text(path, CorpusError, save_as="CSV UTF-8")
     if not text.strip():
         raise CorpusError(f"{path}: the file is empty")
     builder = CorpusBuilder(str(path), problems, views=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from polyspan.corpus.load import Kind
 from polyspan.evaluation.normalise import Rules, ScoringError
 from polyspan.files import write_text
 
 EVALUATION_FILE = "evaluation.json"
-Kind = Literal["squad", "mlqa", "xquad", "tydiqa", "table", "hub"]
 
 
 class EvaluationRecord(BaseModel):
