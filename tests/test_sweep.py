@@ -161,6 +161,7 @@ def check_every_trial_once(plan: Plan, address: str | None, log: Path, kills: in
             assert trial.user_attrs["scores"] == scores
 
 
+@pytest.mark.slow
 def test_four_workers_on_postgresql_and_one_is_killed(
     make: Callable[..., Plan], postgresql: str, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from polyspan.cli import (
     push,
     recipe,
     report,
+    reproduce,
     results,
     serve,
     sweep,
@@ -39,6 +40,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("sweep")(sweep.sweep)
+app.command("reproduce")(reproduce.reproduce)
 app.command("report")(report.report)
 app.command("calibrate")(calibrate.calibrate)
 app.command("ask")(ask.ask)

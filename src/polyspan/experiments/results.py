@@ -123,7 +123,8 @@ def collect(folders: Sequence[Path], output: Path) -> list[Path]:
     Args:
         folders: run folders, what ``polyspan evaluate --output`` wrote, or folders of such folders.
         output: gets ``NAME.json``, and ``rows/NAME.DATA.csv.gz`` with the scores of every question;
-            files of the same names are replaced. NAME is the run folder's.
+            files of the same names are replaced. NAME is the run folder's. Of two evaluations of a
+            model on the same data the first counts.
 
     Returns:
         The JSON files.
@@ -155,7 +156,11 @@ def read_results(folder: Path) -> list[Result]:
 
 def _write(name: str, runs: Sequence[Run], output: Path) -> Path:
     # The run's own evaluation is what it was chosen by; others were made of its model later.
-    first, *others = sorted(runs, key=lambda run: not (run.folder / "recipe.yaml").is_file())
+    ordered = sorted(runs, key=lambda run: not (run.folder / "recipe.yaml").is_file())
+    by_data: dict[str, Run] = {}
+    for run in ordered:
+        by_data.setdefault(run.data_label, run)
+    first, *others = by_data.values()
     tree = {
         "name": name,
         "method": method_name(first),

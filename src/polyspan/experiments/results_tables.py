@@ -101,7 +101,10 @@ def scores_table(settings: Sequence[Setting], data: str, draws: int = DRAWS) -> 
             for metric in METRICS
         ]
         rows.append(Row(cells))
-    rows = [*mark_best(rows), *_paper_rows(data)]
+    languages = {language for setting in asked for s in setting.scores(data) for language in s.matrix.context_languages}
+    rows = mark_best(rows)
+    if languages == set(load_paper().languages):
+        rows += _paper_rows(data)
     notes = [
         "G-XLT: mean over all pairs of languages, the diagonal included; XLT: the diagonal's.",
         f"{INTERVAL_NOTE} Where a setting has several seeds they also hold the luck of the seed.",
