@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyspan.encoding.crops import crop
-from polyspan.encoding.tokens import tokenise_corpus
-from polyspan.encoding.windows import make_windows
 from polyspan.errors import PolyspanError
+from polyspan.experiments.environment import describe_environment
+from polyspan.experiments.evaluate import evaluate_model
 from polyspan.experiments.keys import dotted
 from polyspan.experiments.leakage import check_training
 from polyspan.experiments.model_card import write_model_card
-from polyspan.experiments.prepare import Prepared, prepare
-from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, dump_recipe, load_recipe
+from polyspan.experiments.prepare import prepare
+from polyspan.experiments.recipe import RECIPE_FILE, Recipe, dump_recipe, load_recipe
+from polyspan.experiments.set_up import CHECKPOINTS, RunError, make_trainer, training_attention
 from polyspan.files import remove_leftovers, write_text
-from polyspan.processes import from_main, is_main_process, join_group, join_shares, process_count, share, wait_for_all
+from polyspan.processes import from_main, is_main_process, join_group, wait_for_all
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from torch import nn
-    from transformers import PreTrainedTokenizerBase
 
-    from polyspan.encoding.windows import Windows
     from polyspan.evaluation.matrix import ScoreMatrix
-    from polyspan.training.parallel import ParallelTeacher
-
-CHECKPOINTS = "checkpoints"
-
-
-class RunError(PolyspanError):
-    """A run that cannot start or go on."""
 
 
 class RunStopped(PolyspanError):
@@ -157,206 +144,6 @@ def _write_errors(folder: Path) -> Iterator[None]:
         raise RunError(f"{folder}: cannot be written, is the disk full? ({error})") from error
 
 
-def make_trainer(
-    recipe: Recipe,
-    model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
-    prepared: Prepared,
-    console: Console,
-) -> Any:
-    """A trainer for these pairs; also writes what was lost on the way to ``data.json``."""
-    import transformers
-    from transformers import TrainingArguments
-
-    from polyspan.objectives import Weights
-    from polyspan.training.progress import METRICS_FILE, MetricsLog, ProgressBar
-    from polyspan.training.trainer import SpanTrainer, device_arguments
-
-    transformers.logging.set_verbosity_error()
-    training, objective = recipe.training, recipe.objective
-    freeze(model, training.freeze_embeddings, training.frozen_layers)
-    tokenised = tokenise_corpus(prepared.corpus, prepared.pairs, tokenizer)
-    whole = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
-    windows = crop(whole, recipe.data.crop, recipe.seed) if recipe.data.crop else whole
-    report = {
-        "languages": list(prepared.corpus.languages),
-        "seeds": len(prepared.corpus),
-        "pairs": len(prepared.pairs),
-        "windows": len(windows),
-        "mean_tokens": round(float(windows.lengths().mean()), 1),
-        "dropped_seeds": prepared.dropped,
-        "skipped_records": [str(problem) for problem in prepared.problems],
-        "answers_in_no_window": dict(windows.lost),
-        "questions_cut": dict(windows.cut_questions),
-    }
-    if is_main_process():
-        write_text(recipe.run_dir / "data.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
-    console.print(
-        f"{report['seeds']} seeds, {report['pairs']} pairs, {report['windows']} windows"
-        f" of {report['mean_tokens']} tokens on average"
-    )
-    switches: dict[str, Any] = dict(device_arguments(training.precision))
-    arguments = TrainingArguments(
-        output_dir=str(recipe.run_dir / CHECKPOINTS),
-        num_train_epochs=training.epochs,
-        learning_rate=training.learning_rate,
-        warmup_steps=training.warmup,
-        weight_decay=training.weight_decay,
-        max_grad_norm=training.clip,
-        gradient_accumulation_steps=training.accumulate,
-        lr_scheduler_type="linear",
-        optim="adamw_torch_fused",
-        save_steps=training.save_steps,
-        save_total_limit=2,
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        seed=recipe.seed,
-        remove_unused_columns=False,
-        ddp_find_unused_parameters=False,
-        **switches,
-    )
-    trainer = SpanTrainer(
-        model,
-        arguments,
-        windows,
-        Weights(
-            alpha_ce=objective.alpha_ce,
-            alpha_kl=objective.alpha_kl,
-            temperature=objective.temperature,
-            scale_by_temperature=objective.scale_by_temperature,
-            coefficient=objective.coefficient,
-            level=objective.level,
-            k=objective.k,
-            delta=objective.delta,
-        ),
-        training.batch_tokens,
-        mask_context=objective.mask == "context",
-        teacher_update=objective.teacher,
-        teacher_every=objective.teacher_every,
-        teacher_decay=objective.teacher_decay,
-        parallel=_parallel_teacher(recipe, prepared, windows, tokenizer),
-    )
-    trainer.remove_callback(transformers.PrinterCallback)
-    log = MetricsLog(trainer, recipe.run_dir / METRICS_FILE)
-    trainer.add_callback(log)
-    trainer.kept.append(log)
-    trainer.add_callback(ProgressBar(trainer, console))
-    return trainer
-
-
-def _parallel_teacher(
-    recipe: Recipe, prepared: Prepared, students: Windows, tokenizer: PreTrainedTokenizerBase
-) -> ParallelTeacher | None:
-    from polyspan.training.parallel import ParallelTeacher, teacher_pairs
-
-    question, data = recipe.objective.teacher_question, recipe.data
-    if question == "same" or not recipe.objective.alpha_kl:
-        return None
-    pairs = teacher_pairs(prepared.pairs, question, data.source_language)
-    tokenised = tokenise_corpus(prepared.corpus, pairs, tokenizer)
-    return ParallelTeacher(make_windows(tokenised, pairs, data.max_length, data.overlap, labelled=False), students)
-
-
-def freeze(model: nn.Module, embeddings: bool, layers: int) -> None:
-    """Take the embeddings and the lowest layers out of the training.
-
-    Raises:
-        RunError: the model does not have so many layers.
-    """
-    body: Any = model.base_model
-    if embeddings:
-        body.get_submodule("embeddings").requires_grad_(False)
-    if layers:
-        stack = list(getattr(getattr(body, "encoder", body), "layer", None) or body.layers)
-        if layers > len(stack):
-            raise RunError(f"training.frozen_layers: {layers}, but the model has {len(stack)} layers")
-        for layer in stack[:layers]:
-            layer.requires_grad_(False)
-
-
-def evaluate_model(
-    model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
-    evaluation: Evaluation,
-    folder: Path | None,
-    console: Console,
-    name: str = "",
-) -> ScoreMatrix:
-    """Ask every pair and score it, on the device there is and divided among the processes there are.
-
-    Args:
-        model, tokenizer: of the reader.
-        evaluation: what it is asked.
-        folder: gets ``predictions.jsonl``, ``scores.json`` and ``evaluation.json``; nothing is written when None.
-        console: where progress goes.
-        name: of the model, for the record in the folder.
-    """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from polyspan.corpus.load import guess_kind, is_shipped, load_corpus
-    from polyspan.encoding.predict import inference_precision, predict
-    from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_rows, write_predictions
-    from polyspan.evaluation.matrix import ScoreMatrix
-    from polyspan.evaluation.other_scores import other_scores
-    from polyspan.evaluation.record import EvaluationRecord, full_path
-
-    began = time.monotonic()
-    model.to(join_group())
-    console.quiet = console.quiet or not is_main_process()
-    corpus = load_corpus(evaluation.path, kind=evaluation.kind, languages=evaluation.languages)
-    kind = evaluation.kind or guess_kind(evaluation.path)
-    pairs = limit_pairs(corpus.pairs(), evaluation.limit)
-    with Progress(
-        TextColumn("evaluating"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("evaluating", total=None)
-        with inference_precision(model):
-            mine = predict(
-                model,
-                tokenizer,
-                corpus,
-                share(pairs),
-                evaluation.top_k,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-    predictions = join_shares(mine, len(pairs))
-    seconds = time.monotonic() - began
-    rules = rules_for(None if is_shipped(evaluation.path) else kind, corpus.languages)
-    rows = score_rows(corpus, predictions, rules)
-    others = other_scores(corpus, predictions, rows, kind, rules)
-    matrix = replace(ScoreMatrix.from_rows(rows), other=others)
-    if folder is not None and is_main_process():
-        write_predictions(folder / "predictions.jsonl", predictions, rows)
-        write_text(folder / "scores.json", json.dumps(matrix.to_dict(), indent=1) + "\n")
-        EvaluationRecord(
-            model=name,
-            path=full_path(evaluation.path),
-            kind=kind,
-            languages=evaluation.languages,
-            limit=evaluation.limit,
-            rules=rules,
-            top_k=evaluation.top_k,
-            seconds=round(seconds, 2),
-        ).write(folder)
-    return matrix
-
-
-def training_attention(dropout: float) -> str | None:
-    """Our own attention on a CPU without dropout, the library's choice elsewhere."""
-    import torch
-
-    from polyspan.models.attention import register
-
-    return register() if not torch.cuda.is_available() and dropout == 0 else None
-
-
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
     """What a run recorded, one mapping a step.
 
@@ -372,22 +159,6 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise RunError(f"{path}: not one JSON object a line ({error})") from error
-
-
-def describe_environment() -> dict[str, Any]:
-    """Versions and machine, for the run folder and for ``polyspan doctor``."""
-    import torch
-
-    packages = ("polyspan", "torch", "transformers", "accelerate", "tokenizers", "safetensors", "numpy")
-    return {
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "processors": os.cpu_count(),
-        "processes": process_count(),
-        "device": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
-        **{name: metadata.version(name) for name in packages},
-    }
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:

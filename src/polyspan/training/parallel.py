@@ -9,7 +9,7 @@ distribution over context tokens, which are the same tokens whatever the questio
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,9 +78,11 @@ class ParallelTeacher:
     Args:
         windows: of `teacher_pairs`, over the whole contexts.
         students: the student's windows.
+        progress: called with the windows read and their total, first with 0.
     """
 
-    def __init__(self, windows: Windows, students: Windows) -> None:
+    def __init__(self, windows: Windows, students: Windows, progress: Callable[[int, int], None] | None = None) -> None:
+        self.progress = progress
         self.windows = windows
         self.students = students
         self.generation: int | None = None
@@ -91,7 +93,9 @@ class ParallelTeacher:
         tokens = [np.zeros((2, len(self.windows.passage(pair).ids)), np.float32) for pair in self.windows.pairs]
         margins = [np.full(values.shape[1], -1, np.int32) for values in tokens]
         windows: list[list[tuple[int, int, NDArray[np.float32]]]] = [[] for _ in tokens]
-        for indices, batch, starts, ends in read_windows(teacher, self.windows, batch_tokens):
+        if self.progress is not None:
+            self.progress(0, len(self.windows))
+        for indices, batch, starts, ends in read_windows(teacher, self.windows, batch_tokens, self.progress):
             mask = batch.context_mask.to(starts.device)
             mask[:, 0] = True
             heads = [log_softmax(masked(logits, mask), dim=-1).cpu().numpy() for logits in (starts, ends)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,31 @@ class MetricsLog(TrainerCallback):
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+
+class ReadingLines:
+    """A line now and then, with time left, while the teacher reads what it is asked before it teaches.
+
+    Args:
+        console: where they go; a progress bar there stays below them.
+        every: seconds between lines.
+    """
+
+    def __init__(self, console: Console, every: float = 30.0) -> None:
+        self.console = console
+        self.every = every
+        self.began = self.spoke = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """Called with the windows read and their total after each batch."""
+        now = time.monotonic()
+        if done == 0:
+            self.began = self.spoke = now
+            self.console.print(f"the teacher reads {total} windows")
+        elif now - self.spoke >= self.every and done < total:
+            self.spoke = now
+            left = (now - self.began) / done * (total - done)
+            self.console.print(f"the teacher has read {done} of {total} windows, {left / 60:.1f} min left")
 
 
 class ProgressBar(TrainerCallback):
