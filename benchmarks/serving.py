@@ -6,7 +6,8 @@ A server is started on the loopback, in a process of its own. Questions are thos
 test part, every one in every pair of languages in turn. Then:
 
 1. the same questions are answered offline, by `Answerer`, one at a time;
-2. capacity: as many clients as a batch holds ask one question after another, for a quarter of the time;
+2. capacity: twice as many clients as a batch holds ask one question after another, for a quarter
+   of the time;
 3. load: ``--clients`` clients together ask at twice that rate. A client that still waits for its reply
    asks late, so what was really offered is reported too.
 
@@ -34,7 +35,8 @@ from typing import Any
 
 NEAR = 0.03
 """Scores that differ by less may change places between batches."""
-BATCH = 32
+IDLE = 20.0
+"""Seconds after which a connection is not used again; the server closes it after 30."""
 OVER = 2.0
 
 
@@ -50,14 +52,16 @@ def main() -> None:
     clients, seconds, count = (40, 12.0, 60) if arguments.quick else (arguments.clients, arguments.seconds, 400)
     questions = pick(count)
     offline = answer_offline(arguments.model, questions)
-    # A queue shorter than the crowd, whatever its size, so that some are refused.
-    command = [sys.executable, "-m", "polyspan", "serve", "--port", "0", "--queue-windows", str(max(8, clients // 2))]
+    # Batch and queue together are smaller than the crowd, so that some must be refused.
+    batch = max(1, clients // 7)
+    command = [sys.executable, "-m", "polyspan", "serve", "--port", "0", "--batch-windows", str(batch)]
+    command += ["--queue-windows", str(clients // 2)]
     command += ["--model", arguments.model] if arguments.model else []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None
             port = int(server.stdout.readline().rsplit(":", 1)[1].strip().rstrip("/"))
-            report = asyncio.run(measure(port, questions, offline, clients, seconds))
+            report = asyncio.run(measure(port, questions, offline, batch, clients, seconds))
         finally:
             server.terminate()
     show(report)
@@ -108,9 +112,13 @@ class Client:
     def __init__(self, port: int) -> None:
         self.port = port
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self.used = 0.0
 
     async def send(self, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
         """Send a request, and give status, headers and body of its reply."""
+        if self.streams is not None and time.perf_counter() - self.used > IDLE:
+            self.streams[1].close()
+            self.streams = None
         if self.streams is None:
             self.streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self.streams
@@ -119,6 +127,7 @@ class Client:
         lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
         content = await reader.readexactly(int(headers["content-length"]))
+        self.used = time.perf_counter()
         if headers.get("connection") == "close":
             writer.close()
             self.streams = None
@@ -169,15 +178,15 @@ async def crowd(port: int, bodies: list[bytes], clients: int, seconds: float, pe
 
 
 async def measure(
-    port: int, questions: list[dict[str, Any]], offline: list[dict[str, Any]], clients: int, seconds: float
+    port: int, questions: list[dict[str, Any]], offline: list[dict[str, Any]], batch: int, clients: int, seconds: float
 ) -> dict[str, Any]:
     """Capacity, load, memory."""
     bodies = [json.dumps(question, ensure_ascii=False).encode() for question in questions]
     side = Client(port)
     while (await side.send("GET", "/health/ready"))[0] != 200:
         await asyncio.sleep(0.2)
-    await crowd(port, bodies, BATCH, seconds / 12, float("inf"))  # warm
-    calm, calm_seconds = await crowd(port, bodies, BATCH, seconds / 4, float("inf"))
+    await crowd(port, bodies, 2 * batch, seconds / 12, float("inf"))  # warm
+    calm, calm_seconds = await crowd(port, bodies, 2 * batch, seconds / 4, float("inf"))
     capacity = len(calm.seconds) / calm_seconds
     memory: list[float] = []
     watching = asyncio.create_task(watch(side, memory.append))

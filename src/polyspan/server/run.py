@@ -15,6 +15,8 @@ from polyspan.errors import PolyspanError
 from polyspan.server.app import create_app
 from polyspan.server.settings import Settings
 
+BACKLOG = 2048
+"""Connections that wait to be accepted; uvicorn's own number."""
 GRACE_SECONDS = 5.0
 """Longer than the slowest answer may take, so that a server told to stop still gives it."""
 
@@ -93,6 +95,7 @@ def _listen(host: str, port: int) -> socket.socket:
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
+        found.listen(BACKLOG)  # whoever reads the address can connect at once, and waits for the rest
     except OSError as error:
         reason = error.strerror or str(error)
         raise ServerError(f"{host} port {port}: {reason}; choose another with --host or --port") from error
