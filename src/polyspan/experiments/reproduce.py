@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal, get_args
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.record import EVALUATION_FILE, EvaluationRecord, full_path
 from polyspan.experiments.evaluate import evaluate_model
-from polyspan.experiments.evaluate import evaluate_model
 from polyspan.experiments.leakage import check_evaluation
 from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, load_recipe
 from polyspan.experiments.run import RunStopped, run_recipe

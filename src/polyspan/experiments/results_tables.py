@@ -118,7 +118,7 @@ def differences_tables(settings: Sequence[Setting], data: str, draws: int = DRAW
     """What each setting gains over another, paired by question; one table for each kind of contrast."""
     import numpy as np
 
-    with_rows = {id(setting): rows for setting in settings if (rows := setting.rows(data)) is not None}
+    with_rows = {id(setting): kept for setting in settings if (kept := setting.rows(data)) is not None}
     known = [setting for setting in settings if id(setting) in with_rows]
     tables = []
     for title, contrasts in _contrasts(known).items():
