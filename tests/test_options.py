@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
+from rich.console import Console
 from safetensors.torch import load_file
 
 from polyspan.corpus import CorpusError, Pair, load_corpus, sample_pairs
@@ -20,6 +23,7 @@ from polyspan.experiments.recipe import Data
 from polyspan.experiments.run import read_metrics, run_recipe
 from polyspan.models import LoadedModel, load_model
 from polyspan.training.parallel import ParallelTeacher, TeacherQuestion, teacher_pairs
+from polyspan.training.progress import ReadingLines
 from tiny_models import tiny_bert, tiny_unigram
 from tiny_runs import digest, quiet, recipe
 
@@ -112,6 +116,17 @@ def test_log_probabilities_of_the_other_questions_by_context_token(
             assert tokens == pytest.approx(expected, abs=1e-4)
             nearest = [max(firsts, key=lambda w: min(w[1], end) - max(w[0], begin)) for _, firsts in readings]
             assert float(found[0, 0]) == pytest.approx(sum(w[2][head] for w in nearest) / len(group), abs=1e-4)
+
+
+def test_a_long_reading_says_how_far_it_is(loaded: LoadedModel) -> None:
+    tokenised, pairs = two_windows_each(loaded)
+    windows = make_windows(tokenised, pairs)
+    said = StringIO()
+    lines = ReadingLines(Console(file=said, width=200), every=0.0)
+    ParallelTeacher(windows, windows, lines).read(loaded.model, 0, batch_tokens=1500)
+    first, second, *_ = said.getvalue().splitlines()
+    assert first == f"the teacher reads {len(windows)} windows"
+    assert re.fullmatch(rf"the teacher has read \d+ of {len(windows)} windows, 0\.\d min left", second)
 
 
 def test_a_teacher_asked_the_same_question_alone_says_what_the_plain_teacher_says(loaded: LoadedModel) -> None:

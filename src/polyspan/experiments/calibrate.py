@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polyspan.errors import PolyspanError
+from polyspan.experiments.counting import counting
 from polyspan.files import write_text
 
 if TYPE_CHECKING:
@@ -169,8 +170,6 @@ def _by_pair(evidence: Evidence, sides: Any) -> list[dict[str, Any]]:
 
 
 def _ask(loaded: LoadedModel, rows: Rows, console: Console) -> Evidence:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from polyspan.answering.evidence import gather
     from polyspan.corpus.load import guess_kind, is_shipped, load_corpus
     from polyspan.corpus.mismatched import mismatched
@@ -191,25 +190,15 @@ def _ask(loaded: LoadedModel, rows: Rows, console: Console) -> Evidence:
     wanted = round(len(with_answer) * rows.no_answer_share / (1 - rows.no_answer_share)) - own
     corpus, made = mismatched(corpus, with_answer, max(wanted, 0))
     pairs += made
-    with Progress(
-        TextColumn(f"asking {rows.path}", markup=False),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("asking", total=None)
-        with inference_precision(loaded.model):
-            return gather(
-                loaded.model,
-                loaded.tokenizer,
-                corpus,
-                pairs,
-                rules_for(None if is_shipped(rows.path) else kind, corpus.languages),
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
+    with counting(console, f"asking {rows.path}") as count, inference_precision(loaded.model):
+        return gather(
+            loaded.model,
+            loaded.tokenizer,
+            corpus,
+            pairs,
+            rules_for(None if is_shipped(rows.path) else kind, corpus.languages),
+            progress=count,
+        )
 
 
 def _draw(measured: dict[str, Any], output: Path, name: str) -> None:

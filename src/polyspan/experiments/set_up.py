@@ -1,0 +1,158 @@
+"""A recipe's parts put together: the model's frozen layers, its windows, the objective, the trainer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from polyspan.encoding.crops import crop
+from polyspan.encoding.tokens import tokenise_corpus
+from polyspan.encoding.windows import make_windows
+from polyspan.errors import PolyspanError
+from polyspan.experiments.prepare import Prepared
+from polyspan.experiments.recipe import Recipe
+from polyspan.files import write_text
+from polyspan.processes import is_main_process
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from polyspan.encoding.windows import Windows
+    from polyspan.training.parallel import ParallelTeacher
+
+CHECKPOINTS = "checkpoints"
+
+
+class RunError(PolyspanError):
+    """A run that cannot start or go on."""
+
+
+def make_trainer(
+    recipe: Recipe,
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prepared: Prepared,
+    console: Console,
+) -> Any:
+    """A trainer for these pairs; also writes what was lost on the way to ``data.json``."""
+    import transformers
+    from transformers import TrainingArguments
+
+    from polyspan.objectives import Weights
+    from polyspan.training.progress import METRICS_FILE, MetricsLog, ProgressBar
+    from polyspan.training.trainer import SpanTrainer, device_arguments
+
+    transformers.logging.set_verbosity_error()
+    training, objective = recipe.training, recipe.objective
+    freeze(model, training.freeze_embeddings, training.frozen_layers)
+    tokenised = tokenise_corpus(prepared.corpus, prepared.pairs, tokenizer)
+    whole = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
+    windows = crop(whole, recipe.data.crop, recipe.seed) if recipe.data.crop else whole
+    report = {
+        "languages": list(prepared.corpus.languages),
+        "seeds": len(prepared.corpus),
+        "pairs": len(prepared.pairs),
+        "windows": len(windows),
+        "mean_tokens": round(float(windows.lengths().mean()), 1),
+        "dropped_seeds": prepared.dropped,
+        "skipped_records": [str(problem) for problem in prepared.problems],
+        "answers_in_no_window": dict(windows.lost),
+        "questions_cut": dict(windows.cut_questions),
+    }
+    if is_main_process():
+        write_text(recipe.run_dir / "data.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+    console.print(
+        f"{report['seeds']} seeds, {report['pairs']} pairs, {report['windows']} windows"
+        f" of {report['mean_tokens']} tokens on average"
+    )
+    switches: dict[str, Any] = dict(device_arguments(training.precision))
+    arguments = TrainingArguments(
+        output_dir=str(recipe.run_dir / CHECKPOINTS),
+        num_train_epochs=training.epochs,
+        learning_rate=training.learning_rate,
+        warmup_steps=training.warmup,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.clip,
+        gradient_accumulation_steps=training.accumulate,
+        lr_scheduler_type="linear",
+        optim="adamw_torch_fused",
+        save_steps=training.save_steps,
+        save_total_limit=2,
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=recipe.seed,
+        remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
+        **switches,
+    )
+    trainer = SpanTrainer(
+        model,
+        arguments,
+        windows,
+        Weights(
+            alpha_ce=objective.alpha_ce,
+            alpha_kl=objective.alpha_kl,
+            temperature=objective.temperature,
+            scale_by_temperature=objective.scale_by_temperature,
+            coefficient=objective.coefficient,
+            level=objective.level,
+            k=objective.k,
+            delta=objective.delta,
+        ),
+        training.batch_tokens,
+        mask_context=objective.mask == "context",
+        teacher_update=objective.teacher,
+        teacher_every=objective.teacher_every,
+        teacher_decay=objective.teacher_decay,
+        parallel=_parallel_teacher(recipe, prepared, windows, tokenizer, console),
+    )
+    trainer.remove_callback(transformers.PrinterCallback)
+    log = MetricsLog(trainer, recipe.run_dir / METRICS_FILE)
+    trainer.add_callback(log)
+    trainer.kept.append(log)
+    trainer.add_callback(ProgressBar(trainer, console))
+    return trainer
+
+
+def _parallel_teacher(
+    recipe: Recipe, prepared: Prepared, students: Windows, tokenizer: PreTrainedTokenizerBase, console: Console
+) -> ParallelTeacher | None:
+    from polyspan.training.parallel import ParallelTeacher, teacher_pairs
+    from polyspan.training.progress import ReadingLines
+
+    question, data = recipe.objective.teacher_question, recipe.data
+    if question == "same" or not recipe.objective.alpha_kl:
+        return None
+    pairs = teacher_pairs(prepared.pairs, question, data.source_language)
+    tokenised = tokenise_corpus(prepared.corpus, pairs, tokenizer)
+    windows = make_windows(tokenised, pairs, data.max_length, data.overlap, labelled=False)
+    return ParallelTeacher(windows, students, ReadingLines(console))
+
+
+def freeze(model: nn.Module, embeddings: bool, layers: int) -> None:
+    """Take the embeddings and the lowest layers out of the training.
+
+    Raises:
+        RunError: the model does not have so many layers.
+    """
+    body: Any = model.base_model
+    if embeddings:
+        body.get_submodule("embeddings").requires_grad_(False)
+    if layers:
+        stack = list(getattr(getattr(body, "encoder", body), "layer", None) or body.layers)
+        if layers > len(stack):
+            raise RunError(f"training.frozen_layers: {layers}, but the model has {len(stack)} layers")
+        for layer in stack[:layers]:
+            layer.requires_grad_(False)
+
+
+def training_attention(dropout: float) -> str | None:
+    """Our own attention on a CPU without dropout, the library's choice elsewhere."""
+    import torch
+
+    from polyspan.models.attention import register
+
+    return register() if not torch.cuda.is_available() and dropout == 0 else None
