@@ -53,7 +53,7 @@ def make_router(settings: Settings, host: ModelHost) -> APIRouter:
     """The routes of one server."""
     router = APIRouter()
     limits, metrics = settings.limits, host.metrics
-    key = {"security": [{"key": []}]} if settings.api_key else {}
+    key: dict[str, Any] = {"security": [{"key": []}]} if settings.api_key else {}
     closed = (401,) if settings.api_key else ()
 
     @router.post(
