@@ -84,6 +84,9 @@ def test_each_recipe_trains_and_is_judged(name: str, model: Path, table: Path, t
         f"training.frozen_layers={min(recipe.training.frozen_layers, 1)}",
     ]
     own = recipe.data.kind == "table"
+    if recipe.data.replay is not None:
+        settings += ["data.replay.path=commons/dev", "data.replay.kind=null", "data.replay.seeds=1"]
+        settings += ["data.replay.certain_answers=false"]
     settings += [f"data.path={table}"] if own else ["data.path=commons/train", "data.kind=null"]
     if recipe.evaluation is not None:
         settings += [f"evaluation.path={table}"] if own else ["evaluation.path=commons/dev", "evaluation.kind=null"]
@@ -102,7 +105,7 @@ def test_each_recipe_trains_and_is_judged(name: str, model: Path, table: Path, t
 def test_paths_are_those_of_the_publishers(name: str, data_dir: Path) -> None:
     tree = load_recipe(SHIPPED[name])
     assert tree.evaluation is not None
-    for path in (tree.data.path, tree.evaluation.path):
+    for path in (tree.data.path, tree.evaluation.path, *([tree.data.replay.path] if tree.data.replay else [])):
         assert (data_dir / path.removeprefix("data/")).exists()
 
 
