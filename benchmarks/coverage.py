@@ -78,8 +78,8 @@ def coverage(world: Aligned, metric: str, simulations: int) -> dict[str, float]:
     """Percent of simulations whose interval holds the truth, by quantity."""
     truth = comparison(world, metric)
     quantities = Quantities.over(world.pairs)
-    held: dict[str, list[bool]] = {}
-    pairs: list[list[bool]] = []
+    held: dict[str, list[float]] = {}
+    pairs: list[list[float]] = []
     generator = np.random.default_rng(0)
     for number in range(simulations):
         sample = draw(world, generator)
@@ -92,9 +92,9 @@ def coverage(world: Aligned, metric: str, simulations: int) -> dict[str, float]:
         for name, interval in intervals_by_row(sample, metric, quantities).items():
             held.setdefault(f"BY ROW difference {name}", []).append(holds(interval, truth.averages[name].difference))
         tell("coverage", number, simulations)
-    by_pair = 100 * np.mean(pairs, axis=0)
+    by_pair = 100 * np.nanmean(pairs, axis=0)
     return {
-        **{name: round(100 * float(np.mean(values)), 1) for name, values in held.items()},
+        **{name: round(100 * float(np.nanmean(values)), 1) for name, values in held.items()},
         "difference, mean of pairs": round(float(by_pair.mean()), 1),
         "difference, lowest pair": round(float(by_pair.min()), 1),
         "difference, highest pair": round(float(by_pair.max()), 1),
@@ -120,7 +120,7 @@ def false_positives(world: Aligned, tested: Aligned, simulations: int) -> dict[s
         by_row = intervals_by_row(null, "f1", quantities)
         for name in ("gxlt", "micro"):
             found.setdefault(f"clustered {name}", []).append(result.averages[name].p <= 1 - LEVEL)
-            found.setdefault(f"BY ROW {name}", []).append(not holds(by_row[name], Interval(0.0, None, None)))
+            found.setdefault(f"BY ROW {name}", []).append(holds(by_row[name], Interval(0.0, None, None)) == 0)
         for correction in ("holm", "bh"):
             signs = [item.sign(correction) != 0 for item in result.pairs.values()]
             found.setdefault(f"clustered, any pair after {correction}", []).append(any(signs))
@@ -188,11 +188,11 @@ def intervals_by_row(aligned: Aligned, metric: str, quantities: Quantities) -> d
     return found
 
 
-def holds(interval: Interval, truth: Interval) -> bool:
-    """Whether an interval holds a true value."""
-    assert interval.low is not None
-    assert interval.high is not None
-    return interval.low <= truth.value <= interval.high
+def holds(interval: Interval, truth: Interval) -> float:
+    """1 where an interval holds a true value, 0 where not, NaN where too few clusters were drawn for one."""
+    if interval.low is None or interval.high is None:
+        return math.nan
+    return float(interval.low <= truth.value <= interval.high)
 
 
 def tell(name: str, number: int, total: int) -> None:

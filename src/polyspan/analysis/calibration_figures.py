@@ -41,7 +41,7 @@ def draw_reliability(measured: Mapping[str, Any], path: Path, title: str) -> Non
                 _points(axes, found["bins"], colour, f"{side}: ECE {100 * found['ece']:.1f}", bars=True)
             _square(axes)
             axes.set(xlabel=panels[name], ylabel="share that was right")
-            axes.legend(frameon=False, loc="upper left", fontsize=9)
+            axes.legend(frameon=False, loc="best", fontsize=9)
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontweight="bold", fontsize=12, color=INK)
 
 
@@ -65,8 +65,13 @@ def draw_pair_reliability(measured: Mapping[str, Any], path: Path, title: str) -
             for column, context in enumerate(contexts):
                 axes = grid[row][column]
                 found = pairs.get((question, context))
-                if found is None:
-                    axes.set_visible(False)
+                if row == 0:
+                    axes.set_title(context, loc="center", fontsize=9, pad=4)
+                if column == 0:
+                    axes.set_ylabel(question, rotation=0, labelpad=12, verticalalignment="center")
+                if found is None:  # its labels stay
+                    axes.spines[:].set_visible(False)
+                    axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
                     continue
                 for side, colour in _SIDES.items():
                     _points(axes, found[side]["bins"], colour, side, bars=False)
@@ -75,10 +80,6 @@ def draw_pair_reliability(measured: Mapping[str, Any], path: Path, title: str) -
                 axes.tick_params(labelsize=7)
                 error = f"{100 * found['before']['ece']:.0f}→{100 * found['after']['ece']:.0f}"
                 axes.text(0.04, 0.95, error, transform=axes.transAxes, verticalalignment="top", fontsize=7.5)
-                if row == 0:
-                    axes.set_title(context, loc="center", fontsize=9, pad=4)
-                if column == 0:
-                    axes.set_ylabel(question, rotation=0, labelpad=12, verticalalignment="center")
         figure.supxlabel("score of the best answer, by language of the context (across)", fontsize=9)
         figure.supylabel("share that was right, by language of the question (down)", fontsize=9)
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontweight="bold", fontsize=12, color=INK)

@@ -44,6 +44,19 @@ def printed_number(found: Printed | None, metric: Metric) -> Number | None:
     return None if found is None else plain(found.f1 if metric == "f1" else found.em)
 
 
+PAPER = "paper"
+"""What a row of the paper's numbers is marked with; `paper_note` says which paper."""
+
+
+def paper_note(run: Run) -> str:
+    """Whose numbers stand beside those of a run, and how they differ from them."""
+    paper = load_paper()
+    text = f"Rows marked “{PAPER}” are {paper.label}"
+    if run.evaluation is not None and run.evaluation.limit:
+        text += f", over all questions; the other rows are over the first {run.evaluation.limit} of each pair"
+    return text + "."
+
+
 def source(method: Method) -> str:
     """Whose numbers a row of the paper shows."""
     return "Bornea et al. 2021" if method == "laf" else load_paper().label

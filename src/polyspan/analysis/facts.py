@@ -62,7 +62,7 @@ def leakage_lines(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         )
     origins = ", ".join(data_name(str(origin)) for origin in found.get("origins", []))
     if origins:
-        lines.append({"clean": True, "text": f"What {origins} was trained on before is told by no recipe here."})
+        lines.append({"clean": None, "text": f"What {origins} was trained on before is told by no recipe here."})
     return lines
 
 
@@ -83,6 +83,23 @@ def _losses(data: Mapping[str, Any]) -> list[tuple[str, str]]:
             facts.append((name, ", ".join(f"{count:,} ({why})" for why, count in found.items())))
         elif isinstance(found, Sequence) and found:
             facts.append((name, f"{len(found):,}"))
+    return facts
+
+
+def calibration_facts(run: Run) -> list[tuple[str, str]]:
+    """What a calibration was fitted on, and the scores that answers can be held to."""
+    found = run.calibration
+    facts = [
+        ("fitted on", f"{found['rows']:,} rows of {data_name(str(found['data']))}"),
+        ("temperature", f"{found['temperature']:.2f}"),
+    ]
+    measured = {row["precision"]: row for row in (found.get("measured") or {}).get("thresholds", [])}
+    for row in found.get("thresholds", []):
+        text = f"score of {row['score']:.2f} and more, {100 * row['coverage']:.0f}% answered"
+        seen = measured.get(row["precision"])
+        if seen and seen["precision_measured"] is not None:
+            text += f"; measured {100 * seen['precision_measured']:.0f}% right"
+        facts.append((f"{100 * row['precision']:g}% right", text))
     return facts
 
 

@@ -30,11 +30,13 @@ _STYLE: dict[Any, Any] = {
     "axes.titlesize": 12.0,
     "axes.titleweight": "bold",
     "font.size": 10.0,
+    "legend.labelcolor": INK,
     "savefig.dpi": 200.0,
     # Text stays text: it can be searched and read aloud, and the file is small.
     "svg.fonttype": "none",
     # Ids inside an SVG are random without it.
     "svg.hashsalt": "polyspan",
+    "text.color": INK,
     "xtick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.color": MUTED,

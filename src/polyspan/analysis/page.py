@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
 from typing import Any
 
 from polyspan.analysis.browser import browser_data
 from polyspan.analysis.cells import METHODS
-from polyspan.analysis.facts import commands, run_facts
+from polyspan.analysis.facts import calibration_facts, commands, run_facts
 from polyspan.analysis.heats import heat_names, heat_tables
 from polyspan.analysis.inline import cell_style
 from polyspan.analysis.languages import direction, language_name
 from polyspan.analysis.paper import load_paper
 from polyspan.analysis.ranks import AnswerRanks
-from polyspan.analysis.run_tables import difference_table, ranks_table
+from polyspan.analysis.run_tables import calibration_table, difference_table, other_table, ranks_table
 from polyspan.analysis.runs import Run
 from polyspan.analysis.study import Group
 from polyspan.analysis.tables import averages_table, languages_table, systems_table, zero_shot_table
@@ -40,6 +40,7 @@ def render_page(
     groups: Sequence[Group],
     sweeps: Sequence[PageFigure],
     curves: Sequence[PageFigure],
+    calibrations: Sequence[tuple[Run, Sequence[PageFigure]]],
     distributions: Sequence[PageFigure],
     notes: Sequence[str],
     title: str | None = None,
@@ -49,6 +50,7 @@ def render_page(
     Args:
         groups: of runs.
         sweeps, curves, distributions: figures of many runs, of one training, of one example.
+        calibrations: runs with a calibration, and its figures.
         notes: sentences on what could not be shown among the examples.
         title: of the page; made of the runs' names when None.
     """
@@ -92,7 +94,10 @@ def render_page(
         sweeps=sweeps,
         curves=curves,
         distributions=distributions,
-        calibration=[{"name": run.name, "facts": _flat(run.calibration)} for run in runs if run.calibration],
+        calibration=[
+            {"name": run.name, "facts": calibration_facts(run), "table": calibration_table(run), "figures": drawn}
+            for run, drawn in calibrations
+        ],
         example_notes=notes,
         has_examples=any(examples),
         most_runs=max(len(group.runs) for group in groups),
@@ -156,6 +161,7 @@ def _group(group: Group, number: int) -> dict[str, Any]:
         "averages": averages_table(group),
         "languages": languages_table(group),
         "zero_shot": zero_shot_table(group),
+        "other": other_table(group),
         "ranges": _ranges(group),
         "heat_names": heat_names(group),
         "heats": heat_tables(group, number),
@@ -215,17 +221,3 @@ def _bars(ranks: AnswerRanks) -> list[dict[str, Any]]:
         widths = [(kind, f"{100 * count / asked:.2f}") for kind, count in parts]
         bars.append({"name": language_name(language), "parts": widths, "text": text})
     return bars
-
-
-def _flat(tree: Any, before: str = "") -> list[tuple[str, str]]:
-    """Numbers and words of a JSON object; longer lists are left to their file."""
-    facts: list[tuple[str, str]] = []
-    for key, value in tree.items() if isinstance(tree, Mapping) else ():
-        name = f"{before} {key}".strip().replace("_", " ")
-        if isinstance(value, Mapping):
-            facts += _flat(value, name)
-        elif isinstance(value, float):
-            facts.append((name, f"{value:.4g}"))
-        elif isinstance(value, (str, int)):
-            facts.append((name, str(value)))
-    return facts

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from polyspan.analysis.calibration_figures import draw_reliability, draw_risk_coverage
 from polyspan.analysis.cells import METHODS, file_name, system_name
 from polyspan.analysis.curves import draw_coefficients, draw_loss
 from polyspan.analysis.distribution import Distribution, answer_distribution, draw_distribution
@@ -14,7 +15,7 @@ from polyspan.analysis.heatmap import draw_matrix
 from polyspan.analysis.inline import inline_svg
 from polyspan.analysis.languages import language_name
 from polyspan.analysis.page import PageFigure, render_page
-from polyspan.analysis.run_tables import difference_table, pairs_table, ranks_table
+from polyspan.analysis.run_tables import calibration_table, difference_table, other_table, pairs_table, ranks_table
 from polyspan.analysis.runs import ReportError, Run
 from polyspan.analysis.study import Group, system_key
 from polyspan.analysis.sweeps import draw_target_languages, draw_temperatures, grid_methods, has_curves
@@ -79,11 +80,12 @@ def write_report(
         _draw_matrices(group, figures)
     sweeps = [figure for group in groups for figure in _draw_sweeps(group, figures)]
     curves = _draw_curves([run for group in groups for run in group.runs], figures)
+    calibrations = [(run, _draw_calibration(run, figures)) for group in groups for run in group.runs if run.calibration]
     progress("the distribution of one example")
     distributions, notes = _draw_example(groups, example, figures)
     progress("the page")
     page = output / PAGE
-    write_text(page, render_page(groups, sweeps, curves, distributions, notes, title))
+    write_text(page, render_page(groups, sweeps, curves, calibrations, distributions, notes, title))
     return [page, *tables, *figures.written]
 
 
@@ -91,10 +93,11 @@ def all_tables(groups: Sequence[Group]) -> list[Table]:
     """Every table that these runs allow, in the order of the report."""
     found: list[Table | None] = [systems_table(groups)]
     for group in groups:
-        found += [averages_table(group), languages_table(group), zero_shot_table(group)]
+        found += [averages_table(group), languages_table(group), zero_shot_table(group), other_table(group)]
         found += [difference_table(group, comparison) for comparison in group.comparisons]
         for index in range(len(group.runs)):
             found += [pairs_table(group, index), ranks_table(group, index)]
+    found += [calibration_table(run) for group in groups for run in group.runs]
     return [table for table in found if table is not None]
 
 
@@ -139,7 +142,8 @@ def _draw_curves(runs: Sequence[Run], figures: _Figures) -> list[PageFigure]:
             continue
         seen.add(system_key(run))
         name = system_name(run)
-        if run.recipe is not None and run.recipe["objective"]["alpha_kl"]:
+        objective = {} if run.recipe is None else run.recipe["objective"]
+        if objective.get("alpha_kl") and objective["coefficient"] != "constant":
             mean = sum(row["coefficient"] for row in run.history) / len(run.history)
             caption = (
                 f"The coefficient of {name} over training, {mean:.2f} on average."
@@ -151,6 +155,21 @@ def _draw_curves(runs: Sequence[Run], figures: _Figures) -> list[PageFigure]:
         draw = partial(draw_loss, run.history, title=f"Loss, {name}")
         drawn.append(figures.draw(f"loss-{file_name(name)}", draw, caption))
     return drawn
+
+
+def _draw_calibration(run: Run, figures: _Figures) -> list[PageFigure]:
+    """Reliability, and risk against coverage, where they were measured."""
+    measured = run.calibration.get("measured")
+    if not measured:
+        return []
+    name = file_name(run.name)
+    title = f"Reliability of {run.name}"
+    reliability = partial(draw_reliability, measured, title=title)
+    risk = partial(draw_risk_coverage, measured, title=f"Risk and coverage of {run.name}")
+    return [
+        figures.draw(f"reliability-{name}", reliability, f"{title}: the share that was right by what the model said."),
+        figures.draw(f"risk-coverage-{name}", risk, f"What share of {run.name}'s answers is wrong, the surest first."),
+    ]
 
 
 def _draw_example(

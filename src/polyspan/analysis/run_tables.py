@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from polyspan.analysis.cells import INTERVAL_NOTE, METHODS, file_name, number, plain
+from polyspan.analysis.cells import INTERVAL_NOTE, METHODS, PAPER, file_name, number, paper_note, plain
 from polyspan.analysis.languages import language_name
 from polyspan.analysis.paper import load_paper
+from polyspan.analysis.runs import Run, data_name
 from polyspan.analysis.study import Group
 from polyspan.analysis.table import Cell, Number, Row, Table
 from polyspan.evaluation.compare import Comparison, Difference
 from polyspan.evaluation.matrix import AVERAGES, METRICS
+from polyspan.evaluation.other_scores import other_score_lines
 
 SHOWN_PAIRS = 5
 """Best and worst pairs that are listed."""
@@ -36,11 +38,12 @@ def ranks_table(group: Group, index: int) -> Table | None:
         for language, printed in paper.table1.counts.items():
             shown = [str(count) for count in printed[: ranks.depth]]
             shown += [""] * (ranks.depth - len(shown))
-            label = f"{language} ({METHODS[paper.table1.method]}, {paper.label})"
+            label = f"{language} ({PAPER}, {METHODS[paper.table1.method]})"
             rows.append(Row([label, None, *shown, None, plain(100 * printed[0] / sum(printed))], "paper"))
     notes = [
         "Counts of rows, in brackets per cent of those asked. Correct is the same string as a gold answer, not"
         " normalised, so that these rates are below EM.",
+        *([paper_note(run)] if rows[-1].source == "paper" else []),
     ]
     groups = [("", 2), ("rank", ranks.depth), ("", 2)]
     last = ["any rank (%)", "of these, first (%)"]
@@ -98,3 +101,46 @@ def _difference(found: Difference) -> Iterable[Cell]:
         f"{found.p:.4f}",
         effect,
     ]
+
+
+def calibration_table(run: Run) -> Table | None:
+    """How far the scores of a run could be trusted before and after calibration; None if it was not measured."""
+    measured = (run.calibration or {}).get("measured")
+    if not measured:
+        return None
+    what = {"answers": "answers", "answerable": "answers, where there is one", "no_answer": "no answer"}
+    rows = []
+    for key, label in what.items():
+        if found := measured.get(key):
+            before, after = found["before"], found["after"]
+            shares = [before["ece"], after["ece"], after["ece_floor"], before["brier"], after["brier"]]
+            rows.append(Row([label, after["rows"], *(plain(100 * share) for share in shares)]))
+    notes = [
+        f"Measured on {data_name(str(measured['data']))}, of which {100 * measured['no_answer_share']:.0f}% of the rows"
+        " have no answer.",
+        "ECE: mean distance of confidence and accuracy over bins of equally many rows, x 100; floor: what sampling"
+        " alone gives of it on so many rows; Brier: mean squared difference of confidence and outcome, x 100.",
+    ]
+    groups = [("", 2), ("ECE", 3), ("Brier", 2)]
+    columns = ["", "rows", "before", "after", "floor", "before", "after"]
+    return Table(f"calibration-{file_name(run.name)}", f"Calibration of {run.name}", columns, rows, notes, groups)
+
+
+def other_table(group: Group) -> Table | None:
+    """Scores beside the matrix, each under its own name; None where the data allow none."""
+    rows: list[Row] = []
+    for run in group.runs:
+        rows += [
+            Row([run.name, found.name, plain(found.f1), plain(found.em)])
+            for found in other_score_lines(run.other_scores)
+        ]
+    if not rows:
+        return None
+    notes = {
+        "language_aware": "language_aware: words found by a library where none are spaced, articles of the language.",
+        "squad_v2": "squad_v2: SQuAD 2.0's; best: with the threshold that is best on these rows, an upper bound.",
+        "tydiqa_zero_shot": "tydiqa_zero_shot: mean over the seven languages beside English and Arabic.",
+    }
+    shown = [note for name, note in notes.items() if any(name in run.other_scores for run in group.runs)]
+    title = f"Other scores on {group.label} (%)"
+    return Table(f"other-{group.key}", title, ["run", "score", "F1", "EM"], rows, shown, labels=2)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from polyspan.analysis.paper import DataSet, Method
+from polyspan.analysis.paper import DataSet, Method, load_paper
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import RowScore, ScoreMatrix
 from polyspan.evaluation.record import EvaluationRecord
@@ -47,6 +47,7 @@ class Run:
             model lies in a run folder.
         history: one mapping a training step.
         data, leakage, calibration, environment, timing: the JSON files of these names.
+        other_scores: those of ``scores.json`` beside the matrix.
     """
 
     folder: Path
@@ -61,6 +62,7 @@ class Run:
     calibration: Any = None
     environment: Mapping[str, Any] | None = None
     timing: Mapping[str, Any] | None = None
+    other_scores: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def matrix(self) -> ScoreMatrix:
@@ -82,12 +84,18 @@ class Run:
 
     @property
     def published_data(self) -> DataSet | None:
-        """Which data set of the paper this is, if it is one and all its languages were asked."""
+        """Which data set of the paper this is, if it is one.
+
+        MLQA only where all of the paper's languages were asked, as its averages are over those; of
+        XQuAD and TyDiQA-GoldP the paper's numbers are of single languages.
+        """
         record = self.evaluation
-        if record is None or record.languages:
+        if record is None:
             return None
         path = Path(record.path)
         if record.kind == "mlqa" and path.name in {"dev", "test"}:
+            if set(self.matrix.context_languages) != set(load_paper().languages):
+                return None
             return "mlqa-dev" if path.name == "dev" else "mlqa-test"
         if record.kind == "xquad" and "xquad" in str(path).lower():
             return "xquad"
@@ -197,6 +205,7 @@ def _read(folder: Path, name: str) -> Run:
         _json(folder / "calibration.json") or _json(home / "model" / "calibration.json"),
         _json(home / "environment.json"),
         _json(home / "timing.json"),
+        (_json(folder / "scores.json") or {}).get("other_scores", {}),
     )
 
 

@@ -105,7 +105,7 @@ def group_runs(runs: Sequence[Run], data: Path | None = None, draws: int = DRAWS
     sorted_runs: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         record = run.evaluation
-        what = (record.path, record.kind, str(record.languages), str(record.limit)) if record else ("",)
+        what = (record.path, record.kind, str(sorted(record.languages or ())), str(record.limit)) if record else ("",)
         sorted_runs.setdefault(what, []).append(run)
     groups = []
     keys: set[str] = set()

@@ -123,14 +123,15 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table) -> str:
-    """A ``table`` environment for the packages booktabs and graphicx; ends with a line break."""
+    """A ``table`` environment for the packages booktabs and adjustbox; ends with a line break."""
     align = "".join("l" if column < table.labels else "r" for column in range(len(table.columns)))
     lines = [
-        r"% \usepackage{booktabs,graphicx}",
+        r"% \usepackage{booktabs,adjustbox}",
         r"\begin{table}[t]",
         r"  \centering",
         rf"  \caption{{{' '.join([_tex(table.title) + '.', *map(_tex, table.notes)])}}}",
         rf"  \label{{tab:{table.key}}}",
+        r"  \begin{adjustbox}{max width=\linewidth}",
         rf"  \begin{{tabular}}{{{align}}}",
         r"    \toprule",
     ]
@@ -149,7 +150,7 @@ def to_latex(table: Table) -> str:
             lines.append(r"    \midrule")
         before = row.source
         lines.append(f"    {' & '.join(_latex_cell(cell) for cell in row.cells)} \\\\")
-    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]) + "\n"
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"  \end{adjustbox}", r"\end{table}"]) + "\n"
 
 
 def plain_text(cell: str | int) -> str:

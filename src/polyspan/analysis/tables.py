@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from polyspan.analysis.cells import (
     INTERVAL_NOTE,
     METHODS,
+    PAPER,
     SHORT,
     number,
+    paper_note,
     plain,
     printed_number,
-    source,
     system_name,
 )
 from polyspan.analysis.languages import language_name
@@ -23,7 +24,7 @@ from polyspan.analysis.paper import Printed, load_paper
 from polyspan.analysis.runs import Run
 from polyspan.analysis.study import Group, system_key
 from polyspan.analysis.table import Cell, Row, Table, mark_best
-from polyspan.evaluation.matrix import AVERAGES, METRICS, Average
+from polyspan.evaluation.matrix import AVERAGES, METRICS, Average, Metric
 
 
 def averages_table(group: Group) -> Table:
@@ -54,7 +55,8 @@ def averages_table(group: Group) -> Table:
                     None if printed.temperature is None else f"{printed.temperature:g}",
                     printed.examples,
                 ]
-                rows.append(Row([source(printed.method), *setting, *cells], "paper"))
+                whose = PAPER if printed.method != "laf" else "Bornea et al. 2021"
+                rows.append(Row([whose, *setting, *cells], "paper"))
     groups = [("", 5), *((SHORT[name], 2) for name in names)]
     columns = ["run", "method", "ntl", "T", "examples", *(metric.upper() for _ in names for metric in METRICS)]
     notes = [
@@ -62,6 +64,7 @@ def averages_table(group: Group) -> Table:
         " every question alike.",
         INTERVAL_NOTE,
         "ntl: target languages drawn for each seed question; T: temperature.",
+        *([paper_note(group.runs[0])] if rows[-1].source == "paper" else []),
     ]
     return Table(f"averages-{group.key}", f"Averages on {group.label} (%)", columns, rows, notes, groups, labels=2)
 
@@ -89,7 +92,7 @@ def languages_table(group: Group) -> Table:
     published = group.runs[0].published_data
     paper = load_paper()
     for method, cells_of in (paper.table3.cells.get(published) or {}).items() if published else ():
-        label = f"{METHODS[method]} ({paper.label})"
+        label = f"{METHODS[method]} ({PAPER})"
         f1s = {language: cell.gxlt_f1 for language, cell in cells_of.items()}
         ems = {language: cell.xlt_em for language, cell in cells_of.items() if cell.xlt_em is not None}
         for setting, metric_name, values in (("G-XLT", "F1", f1s), ("XLT", "EM", ems)):
@@ -102,7 +105,10 @@ def languages_table(group: Group) -> Table:
         INTERVAL_NOTE,
     ]
     if published in ("mlqa-dev", "mlqa-test"):
-        notes.append("The paper's Table 3 prints F1 of the one setting beside EM of the other, and no more.")
+        notes += [
+            paper_note(group.runs[0]),
+            "Its Table 3 prints F1 of the one setting beside EM of the other, and no more.",
+        ]
     columns = ["run", "setting", "score", *languages, "mean"]
     return Table(
         f"languages-{group.key}", f"By language of the context, {group.label} (%)", columns, rows, notes, labels=3
@@ -120,9 +126,7 @@ def zero_shot_table(group: Group) -> Table | None:
         return None
     paper = load_paper()
     printed_of = paper.table4.cells.get(published) if published else None
-    trained = {language for run in group.runs for language in run.trained_languages}
-    same = {question for run in group.runs for question, context in run.matrix.cells if question == context}
-    languages = sorted((same & printed_of["zero-shot"].keys() if printed_of else same) - trained)
+    languages = _zero_shot_languages(group)
     if not languages:
         return None
     rows = []
@@ -134,9 +138,8 @@ def zero_shot_table(group: Group) -> Table | None:
                 for language in languages
                 if (cell := run.matrix.cells.get((language, language))) is not None
             }
-            cells.append(
-                plain(100 * sum(of_pairs.values()) / len(of_pairs)) if len(of_pairs) == len(languages) else None
-            )
+            mean = _zero_shot_mean(run, languages, metric)
+            cells.append(None if mean is None else plain(100 * mean))
             cells += [
                 number(of_pairs.get(language), intervals, metric, "pair", (language, language))
                 for language in languages
@@ -152,8 +155,10 @@ def zero_shot_table(group: Group) -> Table | None:
         for language in ("mean", *languages):
             found = printed.get(language) if language != "mean" or whole else None
             cells += [printed_number(found, metric) for metric in METRICS]
-        label = f"{METHODS[method]} ({paper.label})" if method != "laf" else METHODS["laf"]
+        label = f"{METHODS[method]} ({PAPER})" if method != "laf" else METHODS["laf"]
         rows.append(Row([label, *cells], "paper"))
+    if printed_of:
+        notes.append(paper_note(group.runs[0]))
     if published == "xquad":
         notes.append("These languages ask the same 1,190 questions that XQuAD trains on in others.")
     if published == "tydiqa-goldp" and paper.table4.note:
@@ -161,6 +166,22 @@ def zero_shot_table(group: Group) -> Table | None:
     groups = [("", 1), ("mean", 2), *((language_name(language), 2) for language in languages)]
     columns = ["run", *(metric.upper() for _ in groups[1:] for metric in METRICS)]
     return Table(f"zero-shot-{group.key}", f"Zero-shot languages of {group.label} (%)", columns, rows, notes, groups)
+
+
+def _zero_shot_languages(group: Group) -> list[str]:
+    """Languages asked over their own texts and not trained on; of the paper's sets only the paper's."""
+    published = group.runs[0].published_data
+    printed = load_paper().table4.cells.get(published) if published else None
+    trained = {language for run in group.runs for language in run.trained_languages}
+    same = {question for run in group.runs for question, context in run.matrix.cells if question == context}
+    return sorted((same & printed["zero-shot"].keys() if printed else same) - trained)
+
+
+def _zero_shot_mean(run: Run, languages: Sequence[str], metric: Metric) -> float | None:
+    """Mean over the diagonal of these languages, in [0, 1]; None where one was not asked."""
+    cells = [run.matrix.cells.get((language, language)) for language in languages]
+    found = [cell.value(metric) for cell in cells if cell is not None]
+    return sum(found) / len(found) if found and len(found) == len(cells) else None
 
 
 def systems_table(groups: Sequence[Group]) -> Table | None:
@@ -173,35 +194,45 @@ def systems_table(groups: Sequence[Group]) -> Table | None:
     if len(groups) < 2 and not ablation:
         return None
     columns, heads, rows = ["model", "method", "CE"], [("", 3)], []
-    wanted: list[tuple[Group, Average]] = []
+    # Of the paper's zero-shot sets its languages, as it reports them; of others both settings.
+    wanted: list[tuple[Group, Average, list[str]]] = []
     for group in groups:
-        for name in ("gxlt", "xlt") if group.cross_lingual else ("xlt",):
-            wanted.append((group, name))
+        unseen = _zero_shot_languages(group) if group.runs[0].published_data in ("xquad", "tydiqa-goldp") else []
+        names: Sequence[Average] = ("gxlt", "xlt") if group.cross_lingual and not unseen else ("xlt",)
+        for name in names:
+            wanted.append((group, name, unseen))
             columns += [metric.upper() for metric in METRICS]
-            heads.append((f"{group.label} {SHORT[name]}", 2))
+            heads.append((f"{group.label} {'zero-shot mean' if unseen else SHORT[name]}", 2))
     for system in dict.fromkeys(system_key(run) for run in runs):
         of_system = [run for run in runs if system_key(run) == system]
         cells: list[Cell] = []
-        for group, name in wanted:
+        for group, name, unseen in wanted:
             run = next((run for run in group.runs if system_key(run) == system), None)
             for metric in METRICS:
-                value = None if run is None else run.matrix.average(name, metric)
+                value = None
+                if run is not None:
+                    value = _zero_shot_mean(run, unseen, metric) if unseen else run.matrix.average(name, metric)
                 cells.append(None if value is None else plain(100 * value))
         first = of_system[0]
         method = METHODS[first.method] if first.method else None
         rows.append(Row([system_name(first), method, _yes(first), *cells]))
     rows = mark_best(rows)
     paper = load_paper()
-    published = [group.runs[0].published_data for group, _ in wanted]
+    published = [group.runs[0].published_data for group, _, _ in wanted]
+    notes = ["CE: whether the cross-entropy term was trained with; without it alpha_ce is 0."]
     if ablation and any(published):
+        notes.append(paper_note(runs[0]))
         for printed in paper.table5.rows:
             cells = []
-            for (_, name), data in zip(wanted, published, strict=True):
+            for (_, name, unseen), data in zip(wanted, published, strict=True):
                 scores: Mapping[str, Printed] = (printed.scores.get(data) or {}) if data else {}
-                cells += [printed_number(scores.get(name) or scores.get("mean"), metric) for metric in METRICS]
-            row: list[Cell] = [paper.label, METHODS[printed.method], "yes" if printed.method == "ce" else "no"]
+                whole = data in paper.table4.cells and set(unseen) == paper.table4.cells[data]["zero-shot"].keys() - {
+                    "mean"
+                }
+                found = scores.get("mean" if whole else name)
+                cells += [printed_number(found, metric) for metric in METRICS]
+            row: list[Cell] = [PAPER, METHODS[printed.method], "yes" if printed.method == "ce" else "no"]
             rows.append(Row([*row, *cells], "paper"))
-    notes = ["CE: whether the cross-entropy term was trained with; without it alpha_ce is 0."]
     return Table("models", "Models over all data sets (%)", columns, rows, notes, heads, labels=3)
 
 

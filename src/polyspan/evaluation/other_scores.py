@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from polyspan.corpus.model import ParallelCorpus
 from polyspan.encoding.predict import Prediction
@@ -122,19 +122,34 @@ def render_other_scores(scores: Mapping[str, Any]) -> Table:
     table.add_column("other scores (%)")
     for heading in ("F1", "EM"):
         table.add_column(heading, justify="right", min_width=5)
+    for line in other_score_lines(scores):
+        table.add_row(line.name, *("" if value is None else f"{value:.1f}" for value in (line.f1, line.em)))
+    return table
+
+
+class OtherScore(NamedTuple):
+    """One of the scores above in percent; without a value where a library is missing, which the name says."""
+
+    name: str
+    f1: float | None
+    em: float | None
+
+
+def other_score_lines(scores: Mapping[str, Any]) -> Iterator[OtherScore]:
+    """What `other_scores` found, or `ScoreMatrix.other` holds, one score after the other."""
     for name, found in scores.items():
         if name == "squad_v2":
             for part in ("HasAns_", "NoAns_", "best_"):
                 if f"{part}f1" in found:
-                    table.add_row(f"{name} {part[:-1]}", f"{found[f'{part}f1']:.1f}", f"{found[f'{part}exact']:.1f}")
+                    yield OtherScore(f"{name} {part[:-1]}", found[f"{part}f1"], found[f"{part}exact"])
         elif "needs" in found:
-            table.add_row(f"{name}: pip install '{found['needs']}'", "", "")
+            yield OtherScore(f"{name}: pip install '{found['needs']}'", None, None)
         elif name == "language_aware":
-            average = found["averages"]["gxlt"]
-            table.add_row(f"{name}, all pairs", f"{average['f1']:.1f}", f"{average['em']:.1f}")
+            for average, label in (("gxlt", "all pairs"), ("xlt", "same language")):
+                if found["averages"][average]["f1"] is not None:
+                    yield OtherScore(f"{name}, {label}", *found["averages"][average].values())
         else:
-            table.add_row(name, f"{found['f1']:.1f}", f"{found['em']:.1f}")
-    return table
+            yield OtherScore(name, found["f1"], found["em"])
 
 
 def _percent(value: float) -> float:

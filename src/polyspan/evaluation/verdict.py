@@ -94,11 +94,11 @@ def _table(first: str, comparison: Comparison, rows: list[tuple[str, Difference]
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    table.add_column(first)
+    table.add_column(first, no_wrap=True)
     interval = f"{100 * comparison.level:g}% interval"
     headings = (comparison.a, comparison.b, "difference", interval, p_value.replace("_", " "), "effect")
     for heading in headings:
-        table.add_column(Text(heading), justify="right", overflow="fold")
+        table.add_column(Text(heading), justify="right", overflow="fold", min_width=14 if heading == interval else None)
     for name, item in rows:
         p = getattr(item, p_value)
         table.add_row(

@@ -134,8 +134,8 @@
     if (around && spans.length) {
       from = Math.max(0, Math.min(...spans.map((span) => span[0])) - around);
       to = Math.min(text.length, Math.max(...spans.map((span) => span[1])) + around);
-      while (from > 0 && from > around && !/[\s。、，।]/.test(text[from - 1])) from--;
-      while (to < text.length && !/[\s。、，।]/.test(text[to])) to++;
+      for (let spare = 24; from > 0 && spare > 0 && !/[\s。、，।]/.test(text[from - 1]); spare--) from--;
+      for (let spare = 24; to < text.length && spare > 0 && !/[\s。、，।]/.test(text[to]); spare--) to++;
     }
     const edges = [...new Set([from, to, ...spans.flatMap((span) => span.slice(0, 2))])].filter((edge) => edge >= from && edge <= to).sort((a, b) => a - b);
     const node = make("p", { class: "context", ...speak(language) });
