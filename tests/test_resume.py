@@ -10,6 +10,7 @@ import random
 import resource
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,7 +24,9 @@ import torch
 from rich.console import Console
 from transformers import TrainerState
 
-from polyspan.experiments.run import RunError, RunStopped, read_metrics, run_recipe
+from polyspan.cli.main import run as command_line
+from polyspan.experiments.run import RunStopped, read_metrics, run_recipe
+from polyspan.experiments.set_up import RunError
 from polyspan.files import what_is_broken
 from polyspan.training.checkpoints import SAVING, CheckpointError, newest_checkpoint, publish
 from polyspan.training.progress import MetricsLog
@@ -94,9 +97,12 @@ def test_a_broken_off_run_goes_on_to_the_same_weights(
     assert read_metrics(tmp_path / "broken") == steps
 
 
-def test_a_damaged_checkpoint_is_passed_over(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_checkpoint_is_passed_over(
+    model: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shutil.rmtree", lambda *args, **kwargs: None)
     run_recipe(recipe(model, tmp_path), quiet())
+    monkeypatch.undo()
     newest, skipped = newest_checkpoint(tmp_path / "checkpoints")
     assert newest is not None
     assert skipped == []
@@ -119,6 +125,15 @@ def test_a_damaged_checkpoint_is_passed_over(model: Path, tmp_path: Path, monkey
     assert broken() == f"{newest}: model.safetensors is missing"
     (newest / "manifest.json").write_text("{", encoding="utf-8")
     assert "manifest cannot be read" in broken()
+    (newest / "manifest.json").unlink()
+    assert broken() == f"{newest}: its writing was not finished"
+    shutil.rmtree(tmp_path / "model")
+    said = StringIO()
+    run_recipe(recipe(model, tmp_path), Console(file=said, width=200))
+    assert f"skipped: {newest}: its writing was not finished" in said.getvalue()
+    assert "going on from" in said.getvalue()
+    assert digest(tmp_path) == digest(whole)
+    assert read_metrics(tmp_path) == read_metrics(whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -140,6 +155,7 @@ def test_a_signal_saves_and_stops(
 
 
 KILLED_AT = {
+    "the new teacher has taught two steps": ("polyspan.training.trainer.SpanTrainer.compute_loss", 13),
     "the weights are written": ("transformers.modeling_utils.PreTrainedModel.save_pretrained", 3),
     "the optimiser is half written": ("torch.save", 5),
     "the teacher is written": ("polyspan.training.teacher.Teacher.save", 6),
@@ -147,11 +163,11 @@ KILLED_AT = {
     "an older one is deleted": ("polyspan.training.checkpoints.what_is_broken", 8),
     "the model is written": ("polyspan.models.load._save_tokenizer", 1),
 }
-"""Which function, and which of its calls, the process is killed in."""
+"""Which function, and which of its calls, the process is killed in; an epoch has ten steps."""
 
 
 @pytest.mark.parametrize("moment", KILLED_AT)
-def test_killed_inside_a_save_a_run_ends_in_the_same_bytes(
+def test_killed_at_the_worst_moments_a_run_ends_in_the_same_bytes(
     model: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """SIGKILL, which nothing can catch, after the function has done its work and before it returns."""
@@ -179,7 +195,8 @@ def test_killed_inside_a_save_a_run_ends_in_the_same_bytes(
     said = StringIO()
     run_recipe(made, Console(file=said, width=200))
     assert "going on from" in said.getvalue()
-    unfinished = moment not in {"an older one is deleted", "the model is written"}
+    finished = {"the new teacher has taught two steps", "an older one is deleted", "the model is written"}
+    unfinished = moment not in finished
     assert ("its writing was not finished" in said.getvalue()) == unfinished
     assert digest(made.run_dir) == digest(whole)
     assert read_metrics(made.run_dir) == read_metrics(whole)
@@ -195,6 +212,7 @@ def test_killed_at_25_random_moments_a_run_ends_in_the_same_bytes(model: Path, t
     seconds = time.monotonic() - began
     generator = random.Random(1)
     kills, runs = 0, 0
+    saving, later_generation = 0, 0
     while kills < 25:
         made = recipe(model, tmp_path / f"run-{runs}", **settings)
         while not (made.run_dir / "model").is_dir():
@@ -202,12 +220,25 @@ def test_killed_at_25_random_moments_a_run_ends_in_the_same_bytes(model: Path, t
             child.join(generator.uniform(0.02, 0.6) * seconds if kills < 25 else None)
             if child.is_alive():
                 child.kill()
+                child.join()
                 kills += 1
+                saving += (made.run_dir / "checkpoints" / SAVING).is_dir()
+                later_generation += has_changed_teacher(made.run_dir)
             child.join()
             assert child.exitcode in {0, -signal.SIGKILL}
         assert digest(made.run_dir) == digest(tmp_path / "whole")
         assert read_metrics(made.run_dir) == read_metrics(tmp_path / "whole")
         runs += 1
+    assert saving >= 1
+    assert later_generation >= 1
+
+
+def has_changed_teacher(run_dir: Path) -> bool:
+    """Whether the steps so far end inside an epoch after the first."""
+    file = run_dir / "metrics.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    epoch = json.loads(lines[-1])["epoch"] if lines else 0.0
+    return epoch > 1 and not float(epoch).is_integer()
 
 
 @pytest.mark.parametrize("room", [20_000, 160_000])
@@ -315,6 +346,43 @@ def test_dropout_goes_on_with_the_same_random_numbers(
     monkeypatch.undo()
     run_recipe(recipe(model, tmp_path / "run", **settings), quiet())
     assert digest(tmp_path / "run") == digest(tmp_path / "whole")
+
+
+def test_train_resume_goes_on_with_what_was_begun(
+    model: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``polyspan train --resume`` with the recipe, with the run's folder, and where there is nothing to go on with."""
+    file = tmp_path / "recipe.yaml"
+    file.write_text(recipe(model, tmp_path / "run").model_dump_json(), encoding="utf-8")  # JSON is YAML
+
+    def train(*arguments: object) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["polyspan", "train", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            command_line()
+        return left.value.code, *capsys.readouterr()
+
+    begun_nothing = f"error: {tmp_path / 'run'}: no run was begun here; leave out --resume to begin it\n"
+    assert train(file, "--resume") == (1, "", begun_nothing)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 5)
+        code, _, said = train(file)
+    assert code == 128 + signal.SIGTERM
+    assert said.splitlines()[-1] == (
+        "error: stopped by SIGTERM after step 5 of 20; the same command goes on from there"
+    )
+    code, _, said = train(file, "--resume", "--set", "training.learning_rate=2e-3")
+    assert code == 1
+    assert "holds a run of another recipe (training.learning_rate" in said
+    with monkeypatch.context() as patch:
+        stop_after(patch, 12, signal.SIGINT)
+        code, _, said = train(tmp_path / "run", "--resume")
+    assert code == 128 + signal.SIGINT
+    assert "going on from" in said
+    code, printed, said = train(file)
+    assert (code, printed) == (0, f"{tmp_path / 'run/model'}\n")
+    assert "checkpoint-12" in said
+    assert digest(tmp_path / "run") == digest(whole)
+    assert read_metrics(tmp_path / "run") == read_metrics(whole)
 
 
 def test_two_checkpoints_are_kept_and_those_that_are_not_whole_do_not_count(tmp_path: Path) -> None:
