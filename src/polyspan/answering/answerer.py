@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from polyspan.answering.asked import Asked, AskedError, check_asked
 from polyspan.encoding.spans import UNSCALED, Span
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from polyspan.encoding.tokens import Template
     from polyspan.models.load import LoadedModel
 
+Backend = Literal["torch", "onnx"]
 LANGUAGE = "und"
 LOOKED_AT = 20
 """Spans looked at when fewer are asked for, so that the first answers do not depend on ``top_k``."""
@@ -89,9 +90,12 @@ class Answerer:
 
     Args:
         model: shipped name, folder or hub id; the shipped cross-lingual reader by default.
+        backend: "torch"; or "onnx" for a folder that ``polyspan export`` wrote, which needs the extra
+            ``onnx``. By default what the folder is made for.
 
     Raises:
         ModelError: the model cannot be loaded.
+        OnnxError: the folder holds no export, or ``onnxruntime`` is not installed.
         CalibrationError: the model's folder holds a calibration that cannot be read.
 
     Where the model's folder holds a calibration (``polyspan calibrate``), scores are probabilities that
@@ -101,10 +105,10 @@ class Answerer:
     did; `answer` is the plainer way, which also tells how probable it is that there is no answer.
     """
 
-    def __init__(self, model: str | None = None) -> None:
-        from polyspan.models.load import DEFAULT, load_model
+    def __init__(self, model: str | None = None, backend: Backend | None = None) -> None:
+        from polyspan.models.load import DEFAULT
 
-        self.loaded: LoadedModel = load_model(model or DEFAULT)
+        self.loaded: LoadedModel = _load(model or DEFAULT, backend)
         self.calibration: Calibration | None = self._find_calibration()
 
     @property
@@ -247,6 +251,15 @@ class Answerer:
         from polyspan.encoding.tokens import pair_template
 
         return pair_template(self.loaded.tokenizer)
+
+
+def _load(name: str, backend: Backend | None) -> LoadedModel:
+    from polyspan.answering.onnx_model import is_export, load_onnx
+    from polyspan.models.load import load_model
+
+    if backend not in ("torch", "onnx", None):
+        raise AskedError(f"backend must be torch or onnx, not {backend!r}")
+    return load_onnx(name) if backend == "onnx" or (backend is None and is_export(name)) else load_model(name)
 
 
 def pair_up(question: str | Sequence[str], context: str | Sequence[str]) -> list[Asked]:

@@ -169,7 +169,7 @@ def _settings(answerer: Answerer, path: Path, reading: Reading, shard: tuple[int
     from polyspan.models.load import resolve_model
 
     folder = Path(resolve_model(answerer.name))
-    weights = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.onnx*")]) if folder.is_dir() else []
     calibration = "" if answerer.calibration is None else answerer.calibration.model_dump_json()
     return {
         "data": sha256(path),

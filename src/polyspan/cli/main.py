@@ -16,6 +16,7 @@ from polyspan.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     predict,
     push,
     recipe,
@@ -47,6 +48,7 @@ app.command("ask")(ask.ask)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("push")(push.push)
+app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data", help="List, fetch and check data sets.")
 app.add_typer(results.app, name="results", help="Keep the scores of runs in small files; make tables of them.")

@@ -20,7 +20,7 @@ from polyspan.models.unigram import build_tokenizer, wrap_tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 EMBEDDED = "embedded"
 SHIPPED = ("polyspan-qa-en", "polyspan-small")
@@ -73,7 +73,7 @@ def load_model(
         ModelError: not there, not readable, not in safetensors, or without a fast tokeniser.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForQuestionAnswering
 
     place = resolve_model(name)
     _refuse_pickle(name, place)
@@ -97,20 +97,41 @@ def load_model(
                     output_loading_info=True,
                     **options,
                 )
-            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         except Exception as error:  # transformers raises a dozen kinds for an unreadable model
             reason = " ".join(str(error).split())[:240]
             raise ModelError(f"{name}: cannot be loaded as a question-answering model ({reason})") from error
-    if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
-        raise ModelError(f"{name}: has no tokeniser; save it beside the weights, as tokenizer.json")
-    if not tokenizer.is_fast:
-        raise ModelError(f"{name}: its tokeniser gives no character offsets; save it with a tokenizer.json")
+    tokenizer = load_tokenizer(name, place)
     # What lies outside of the encoder's body is the head, whatever its kind calls it.
     body = f"{model.base_model_prefix}."
     missing = set(info["missing_keys"])
     if unknown := sorted(key for key in missing if key.startswith(body) and "pooler" not in key):
         raise ModelError(f"{name}: the checkpoint has no weights for {unknown[0]} and {len(unknown) - 1} more")
     return LoadedModel(model.eval(), tokenizer, name, fresh_head=any(not key.startswith(body) for key in missing))
+
+
+def load_tokenizer(name: str, place: str) -> PreTrainedTokenizerBase:
+    """A model's tokeniser, which must give character offsets.
+
+    Args:
+        name: the model's, for messages.
+        place: as `resolve_model` gives it.
+
+    Raises:
+        ModelError: it is not there, cannot be read, or is not a fast one.
+    """
+    from transformers import AutoTokenizer
+
+    with _quiet():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        except Exception as error:  # as many kinds as for a model
+            reason = " ".join(str(error).split())[:240]
+            raise ModelError(f"{name}: its tokeniser cannot be loaded ({reason})") from error
+    if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
+        raise ModelError(f"{name}: has no tokeniser; save it beside the weights, as tokenizer.json")
+    if not tokenizer.is_fast:
+        raise ModelError(f"{name}: its tokeniser gives no character offsets; save it with a tokenizer.json")
+    return tokenizer
 
 
 def token_counter(name: str) -> Callable[[list[str]], list[int]]:
@@ -127,12 +148,20 @@ def token_counter(name: str) -> Callable[[list[str]], list[int]]:
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a Hugging Face folder, whole or not at all."""
-    with write_aside(folder) as aside, _quiet():
-        model.save_pretrained(aside)
-        _save_tokenizer(tokenizer, aside)
-        config = json.loads((aside / "config.json").read_text(encoding="utf-8"))
-        config.pop("_name_or_path", None)
-        (aside / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with write_aside(folder) as aside:
+        with _quiet():
+            model.save_pretrained(aside)
+        save_around_weights(model.config, tokenizer, aside)
+
+
+def save_around_weights(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write what a model's folder holds besides weights, without the place it was loaded from."""
+    with _quiet():
+        config.save_pretrained(folder)
+        _save_tokenizer(tokenizer, folder)
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        settings.pop("_name_or_path", None)
+        (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def resolve_model(name: str) -> str:
@@ -226,6 +255,8 @@ def _refuse_pickle(name: str, place: str) -> None:
                 f"{name}: holds a pickle ({pickles[0]}), which can run code when it is read;"
                 " save the model with safetensors"
             )
+        if any(folder.glob("*.onnx")):
+            raise ModelError(f"{name}: is an ONNX export, which ask, predict, serve and Answerer read; name its model")
         raise ModelError(f"{name}: holds no weights (*.safetensors)")
 
 

@@ -1,0 +1,196 @@
+"""A reader as an ONNX graph in a folder that `Answerer` reads, written only if it still answers as it did."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from polyspan.answering.onnx_gate import Gate, check_export
+from polyspan.answering.onnx_model import ONNX_FILE, OnnxError, OnnxReader, require
+from polyspan.files import write_aside
+from polyspan.models.load import CALIBRATION_FILE, LoadedModel, load_model, resolve_model, save_around_weights
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from onnx import ModelProto
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Precision = Literal["fp32", "int8"]
+EXPORT_FILE = "export.json"
+"""In an export: what it was made from, its precision, and what the gate measured."""
+LARGEST_FILE = 1_900_000_000
+"""Bytes; a file of this format ends at 2 GiB, larger weights go into a second one."""
+CALIBRATION_TEXTS = "commons/dev"
+CALIBRATION_BATCH = 8
+
+
+def export_model(
+    name: str,
+    output: Path,
+    precision: Precision,
+    gate: Gate,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Export a model, measure it before and after, and keep the export if it lost little enough.
+
+    Args:
+        name: shipped name, folder or hub id.
+        output: folder to write; an older export in it is replaced, anything else is not.
+        precision: "fp32", or "int8" as `polyspan.answering.onnx_precision` makes it.
+        gate: what is measured, and how much may be lost.
+        progress: called with what is being done.
+
+    Returns:
+        What ``export.json`` holds.
+
+    Raises:
+        OnnxError: a package is missing, the output is something else, the model cannot be traced, or a
+            language loses more than the gate allows. The output is then as it was.
+        ModelError: the model cannot be loaded.
+    """
+    require("onnx", "onnxscript", "onnxruntime")
+    if output.exists() and not (output / EXPORT_FILE).is_file() and not (output.is_dir() and not any(output.iterdir())):
+        raise OnnxError(f"{output}: is there already and is no export; name another --output")
+    say = progress or (lambda _: None)
+    before = load_model(name, attn_implementation="eager")
+    if before.fresh_head:
+        raise OnnxError(f"{name}: has no question-answering head, so there is nothing to export; train it first")
+    with write_aside(output) as aside:
+        aside.mkdir()
+        say("tracing")
+        graph = trace(before.model, before.tokenizer)
+        if precision == "int8":
+            say("rounding")
+            round_to_8_bits(graph, before)
+        write_graph(graph, aside / ONNX_FILE)
+        del graph
+        save_around_weights(before.model.config, before.tokenizer, aside)
+        calibration = Path(resolve_model(name)) / CALIBRATION_FILE
+        if calibration.is_file():
+            shutil.copyfile(calibration, aside / CALIBRATION_FILE)
+        after = LoadedModel(cast("PreTrainedModel", OnnxReader(aside)), before.tokenizer, name, fresh_head=False)
+        checks = check_export(before, after, gate, say)
+        report = {
+            "model": name,
+            "precision": precision,
+            "data": gate.corpus.name,
+            "rows": len(gate.pairs),
+            "max_f1_loss": gate.max_loss,
+            "languages": [check.to_dict() for check in checks],
+        }
+        (aside / EXPORT_FILE).write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        if failed := [check for check in checks if check.loss > gate.max_loss]:
+            lost = ", ".join(f"{c.language} {100 * c.before:.1f} to {100 * c.after:.1f}" for c in failed)
+            raise OnnxError(
+                f"{name}: not exported: in {precision} F1 falls by more than {gate.max_loss:g} on {gate.corpus.name}"
+                f" ({lost}); use --precision fp32, measure on more with --data, or allow it with --max-f1-loss"
+            )
+    return report
+
+
+def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModelProto:
+    """The model as a graph: any number of windows of any length, attention and layer norms fused.
+
+    Raises:
+        OnnxError: PyTorch cannot export this kind of model.
+    """
+    import onnx_ir
+    from onnxscript.rewriter.ort_fusions import optimize_for_ort
+
+    encoded = tokenizer(["a b c", "d"], ["e f", "g h i j"], padding=True, return_tensors="pt")
+    names = [name for name in tokenizer.model_input_names if name in encoded]
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=_longest(model, tokenizer))}
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                _Logits(model, names).eval(),
+                tuple(encoded[name] for name in names),
+                input_names=names,
+                output_names=["start_logits", "end_logits"],
+                dynamo=True,
+                dynamic_shapes=(tuple(axes for _ in names),),
+                external_data=False,
+            )
+            assert program is not None  # only without dynamo
+            fused = optimize_for_ort(program.model)
+    except Exception as error:  # torch, onnxscript and onnx_ir have a dozen kinds
+        reason = " ".join(str(error).split())[:240]
+        raise OnnxError(f"{type(model).__name__}: cannot be exported to ONNX ({reason})") from error
+    return cast("ModelProto", onnx_ir.to_proto(fused[0] if isinstance(fused, tuple) else fused))
+
+
+def round_to_8_bits(graph: ModelProto, loaded: LoadedModel) -> None:
+    """In place; activation ranges are those on the shipped corpus, one question of each pair of languages."""
+    from polyspan.answering import onnx_precision
+
+    onnx_precision.unpack_attention(graph)
+    ranges = onnx_precision.input_ranges(graph, calibration_feeds(loaded.tokenizer))
+    onnx_precision.quantise(graph, ranges)
+    onnx_precision.quantise_embeddings(graph)
+
+
+def calibration_feeds(tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, NDArray[np.int64]]]:
+    """Batches of real questions and contexts in all languages of the shipped corpus."""
+    from polyspan.corpus import load_corpus
+    from polyspan.encoding.tokens import tokenise_corpus
+    from polyspan.encoding.windows import build_batch, make_windows
+    from polyspan.evaluation.evaluate import limit_pairs
+
+    corpus = load_corpus(CALIBRATION_TEXTS)
+    pairs = limit_pairs(corpus.pairs(), 1)
+    windows = make_windows(tokenise_corpus(corpus, pairs, tokenizer), pairs, labelled=False)
+    for first in range(0, len(windows), CALIBRATION_BATCH):
+        batch = build_batch(windows, range(first, min(first + CALIBRATION_BATCH, len(windows))))
+        yield {name: tensor.numpy() for name, tensor in batch.inputs.items()}
+
+
+def write_graph(graph: ModelProto, path: Path) -> None:
+    """Save a graph, weights beside it where they are too large for one file."""
+    import onnx
+
+    large = graph.ByteSize() > LARGEST_FILE
+    onnx.save(graph, str(path), save_as_external_data=large, location=f"{path.name}.data" if large else None)
+
+
+class _Logits(nn.Module):
+    """The model with inputs by position and logits as a pair, as the exporter wants them."""
+
+    def __init__(self, model: nn.Module, names: Iterable[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, list(names)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = self.model(**dict(zip(self.names, inputs, strict=True)))
+        return outputs.start_logits, outputs.end_logits
+
+
+def _longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    positions = getattr(model.config, "max_position_embeddings", None) or 10**9
+    return int(min(tokenizer.model_max_length, positions, 2**20))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's own progress and its warnings about optional packages."""
+    chatty = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in chatty]
+    for logger in chatty:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(chatty, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,107 @@
+"""An exported reader that is called like the PyTorch model it came from."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from polyspan.errors import PolyspanError
+from polyspan.models.load import LoadedModel, load_tokenizer, resolve_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from transformers.modeling_outputs import QuestionAnsweringModelOutput
+
+ONNX_FILE = "model.onnx"
+
+
+class OnnxError(PolyspanError):
+    """An export that is not there, cannot be read or run, or a package that it takes."""
+
+
+def require(*packages: str) -> None:
+    """See that packages of the extra ``onnx`` are installed.
+
+    Raises:
+        OnnxError: one is not.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise OnnxError(f"the package {package} is needed and not installed: pip install 'polyspan[onnx]'")
+
+
+def open_session(model: Path | bytes) -> Any:
+    """An ``onnxruntime.InferenceSession`` on the CPU, with as many threads as PyTorch has."""
+    require("onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    source = str(model) if isinstance(model, Path) else model
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own kinds share no base class
+        reason = " ".join(str(error).split())[:240]
+        raise OnnxError(f"{model if isinstance(model, Path) else 'the export'}: cannot be opened ({reason})") from error
+
+
+class OnnxReader(nn.Module):
+    """Start and end logits from ``onnxruntime``, in the call shape of a ``transformers`` model.
+
+    Args:
+        folder: holds ``model.onnx`` and ``config.json``.
+
+    Raises:
+        OnnxError: not readable, or ``onnxruntime`` is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoConfig
+
+        super().__init__()
+        self.session = open_session(folder / ONNX_FILE)
+        self.inputs = [entry.name for entry in self.session.get_inputs()]
+        self.config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        # Callers ask a model's parameters where it runs.
+        self.place = nn.Parameter(torch.empty(0), requires_grad=False)
+
+    def forward(self, **inputs: Tensor) -> QuestionAnsweringModelOutput:
+        """Logits of a batch.
+
+        Args:
+            inputs: ``input_ids``, ``attention_mask`` and, if the model has them, ``token_type_ids``,
+                each (batch, tokens), int64.
+
+        Returns:
+            ``start_logits`` and ``end_logits``, each (batch, tokens), fp32.
+        """
+        from transformers.modeling_outputs import QuestionAnsweringModelOutput
+
+        feed = {name: inputs[name].numpy() for name in self.inputs}
+        start, end = self.session.run(["start_logits", "end_logits"], feed)
+        return QuestionAnsweringModelOutput(start_logits=torch.from_numpy(start), end_logits=torch.from_numpy(end))
+
+
+def is_export(name: str) -> bool:
+    """Whether this names a folder that ``polyspan export`` wrote."""
+    return (Path(name).expanduser() / ONNX_FILE).is_file()
+
+
+def load_onnx(name: str) -> LoadedModel:
+    """Load an exported reader and its tokeniser.
+
+    Raises:
+        OnnxError: the folder holds no export, or it cannot be opened.
+        ModelError: no such folder, or it holds no tokeniser.
+    """
+    require("onnxruntime")
+    folder = Path(resolve_model(name))
+    if not is_export(str(folder)):
+        raise OnnxError(f"{name}: not exported to ONNX; do: polyspan export {name} --format onnx, and name that folder")
+    reader = cast("PreTrainedModel", OnnxReader(folder))  # called like one
+    return LoadedModel(reader, load_tokenizer(name, str(folder)), name, fresh_head=False)

@@ -1,0 +1,243 @@
+"""Eight-bit arithmetic for an exported reader, in a way that multilingual encoders stand.
+
+Weights are rounded to 8 bits, each output unit with a scale of its own. Activations are rounded to 8 bits too,
+with one scale and zero point for a layer, fixed beforehand from calibration texts, so that an answer never
+depends on what else is in its batch. What makes such encoders near-random when this is done naively is a handful
+of input units whose values are tens of times larger than the rest and take the whole range. They are made
+smaller first, and the rows of the weights they meet larger by as much (SmoothQuant, Xiao et al. 2023, equation
+4), which changes nothing in exact arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+Floats = NDArray[np.float32]
+Ranges = dict[str, tuple[Floats, Floats]]
+
+SMOOTHING = 0.5
+"""Exponent of the input's range against the weight's: 0 leaves inputs as they are."""
+LEVELS = 63
+"""Largest rounded weight. Of 127, two products overflow the 16 bits in which older processors add them."""
+FEWEST_OUTPUTS = 8
+"""Layers with fewer output units are heads: cheap, and what they give is the answer."""
+MICROSOFT = "com.microsoft"
+
+
+def unpack_attention(model: ModelProto) -> None:
+    """Split fused attention into the product that makes query, key and value, and the rest.
+
+    ``Attention`` holds its weights inside, where they cannot be rounded; ``MultiHeadAttention`` does
+    the same from a product's result.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    made_by = {name: node for node in graph.node for name in node.output}
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        if node.op_type != "Attention" or node.domain != MICROSOFT or any(node.input[3:5]):
+            nodes.append(node)
+            continue
+        source, packed, bias = node.input[:3]
+        if packed not in constants:  # put together from three matrices as the graph runs
+            parts = [numpy_helper.to_array(constants[name]) for name in made_by[packed].input]
+            graph.initializer.append(numpy_helper.from_array(np.concatenate(parts, axis=1), f"{packed}_packed"))
+            packed = f"{packed}_packed"
+        name = node.output[0]
+        three = [f"{name}_{part}" for part in ("query", "key", "value")]
+        heads = {a.name: helper.get_attribute_value(a) for a in node.attribute if a.name in {"num_heads", "scale"}}
+        nodes += [
+            helper.make_node("MatMul", [source, packed], [f"{name}_qkv"], f"{name}_qkv"),
+            helper.make_node("Split", [f"{name}_qkv"], three, f"{name}_split", axis=-1, num_outputs=3),
+            helper.make_node(
+                "MultiHeadAttention",
+                [*three, bias, "", *node.input[5:6]],
+                list(node.output[:1]),
+                node.name,
+                domain=MICROSOFT,
+                **heads,
+            ),
+        ]
+    _replace_nodes(graph, nodes)
+
+
+def linears(model: ModelProto) -> dict[str, Floats]:
+    """The products with constant matrices, heads left out: node name to matrix, (inputs, outputs)."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type == "MatMul" and node.input[1] in constants:
+            weight = numpy_helper.to_array(constants[node.input[1]])
+            if weight.ndim == 2 and weight.shape[1] >= FEWEST_OUTPUTS:
+                found[node.name] = weight
+    return found
+
+
+def input_ranges(model: ModelProto, feeds: Iterable[dict[str, NDArray[np.int64]]]) -> Ranges:
+    """Lowest and highest value of every unit of the inputs of `linears`, over calibration texts.
+
+    Args:
+        model: the graph, in fp32.
+        feeds: inputs to run it on; ``attention_mask`` says which tokens count.
+
+    Returns:
+        by tensor name, each (units,).
+    """
+    from onnx import ValueInfoProto
+
+    from polyspan.answering.onnx_model import open_session
+
+    chosen = linears(model)
+    wanted = sorted({node.input[0] for node in model.graph.node if node.name in chosen})
+    kept = list(model.graph.output)
+    model.graph.output.extend(ValueInfoProto(name=name) for name in wanted)
+    session = open_session(model.SerializeToString())
+    del model.graph.output[len(kept) :]
+    ranges: Ranges = {}
+    for feed in feeds:
+        real = feed["attention_mask"].astype(bool)
+        for name, values in zip(wanted, session.run(wanted, feed), strict=True):
+            low, high = values[real].min(axis=0), values[real].max(axis=0)
+            if name in ranges:
+                low, high = np.minimum(low, ranges[name][0]), np.maximum(high, ranges[name][1])
+            ranges[name] = (low, high)
+    return ranges
+
+
+def quantise(
+    model: ModelProto,
+    ranges: Ranges,
+    smoothing: float = SMOOTHING,
+    levels: int = LEVELS,
+    keep: Iterable[str] = (),
+    dynamic: bool = False,
+) -> None:
+    """Round the products with constant matrices to 8 bits, in place.
+
+    Args:
+        model: after `unpack_attention`.
+        ranges: of `input_ranges`.
+        smoothing: share of an input unit's range that goes over to the weights, in the logarithm; 0 to 1.
+        levels: largest rounded weight, at most 127.
+        keep: names of nodes that stay in fp32.
+        dynamic: take the range of each layer's input from the batch at hand instead of ``ranges``.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    chosen = {name: weight for name, weight in linears(model).items() if name not in set(keep)}
+    readers: defaultdict[str, list[str]] = defaultdict(list)
+    for node in graph.node:
+        if node.name in chosen:
+            readers[node.input[0]].append(node.name)
+    factors = {
+        source: _factors(np.maximum(-ranges[source][0], ranges[source][1]), [chosen[n] for n in names], smoothing)
+        for source, names in readers.items()
+    }
+    nodes: list[NodeProto] = []
+    done: set[str] = set()
+
+    def constant(name: str, value: NDArray[np.generic]) -> str:
+        graph.initializer.append(numpy_helper.from_array(value, name))
+        return name
+
+    for node in graph.node:
+        if node.name not in chosen:
+            nodes.append(node)
+            continue
+        source, factor = node.input[0], factors[node.input[0]]
+        smooth, rounded_name = (f"{source}_smooth", f"{source}_8bit") if smoothing else (source, f"{source}_8bit")
+        if source not in done:
+            done.add(source)
+            if smoothing:
+                by = constant(f"{source}_factor", (1 / factor).astype(np.float32))
+                nodes.append(helper.make_node("Mul", [source, by], [smooth], smooth))
+            if not dynamic:
+                low, high = (part / factor for part in ranges[source])
+                scale, zero = _scale(float(low.min()), float(high.max()))
+                inputs = [smooth, constant(f"{source}_scale", scale), constant(f"{source}_zero", zero)]
+                nodes.append(helper.make_node("QuantizeLinear", inputs, [rounded_name], rounded_name))
+        weight = chosen[node.name] * factor[:, None]
+        steps = np.maximum(np.abs(weight).max(axis=0), 1e-8) / levels
+        matrix = constant(f"{node.name}_weight", np.rint(weight / steps).astype(np.int8))
+        scales = constant(f"{node.name}_steps", steps.astype(np.float32))
+        if dynamic:
+            op, inputs = "DynamicQuantizeMatMul", [smooth, matrix, scales]
+        else:
+            op, inputs = "MatMulIntegerToFloat", [rounded_name, matrix, f"{source}_scale", scales, f"{source}_zero"]
+        nodes.append(helper.make_node(op, inputs, list(node.output), node.name, domain=MICROSOFT))
+    _replace_nodes(graph, nodes)
+    if all(entry.domain != MICROSOFT for entry in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
+
+
+def quantise_embeddings(model: ModelProto) -> None:
+    """Keep large tables of embeddings in 8 bits, each row with a scale of its own; looked up, then scaled."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        table = constants.get(node.input[0]) if node.op_type == "Gather" and len(node.input) else None
+        if table is None or table.data_type != TensorProto.FLOAT or len(table.dims) != 2 or table.dims[0] < 4096:
+            nodes.append(node)
+            continue
+        values = numpy_helper.to_array(table)
+        steps = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-8) / 127
+        name, target = node.input[0], node.output[0]
+        graph.initializer.append(numpy_helper.from_array(np.rint(values / steps).astype(np.int8), f"{name}_8bit"))
+        graph.initializer.append(numpy_helper.from_array(steps.astype(np.float32), f"{name}_steps"))
+        nodes += [
+            helper.make_node("Gather", [f"{name}_8bit", node.input[1]], [f"{target}_8bit"], f"{target}_8bit"),
+            helper.make_node("Cast", [f"{target}_8bit"], [f"{target}_cast"], f"{target}_cast", to=TensorProto.FLOAT),
+            helper.make_node("Gather", [f"{name}_steps", node.input[1]], [f"{target}_steps"], f"{target}_steps"),
+            helper.make_node("Mul", [f"{target}_cast", f"{target}_steps"], [target], node.name),
+        ]
+    _replace_nodes(graph, nodes)
+
+
+def _factors(span: Floats, weights: list[Floats], smoothing: float) -> Floats:
+    """By how much each input unit is divided: its range to the smoothing, over the weights' to the rest."""
+    if not smoothing:
+        return np.ones_like(span)
+    of_weights = np.maximum.reduce([np.abs(weight).max(axis=1) for weight in weights])
+    factor = np.maximum(span, 1e-5) ** smoothing / np.maximum(of_weights, 1e-5) ** (1 - smoothing)
+    return np.asarray(np.maximum(factor / np.median(factor), 1e-2), np.float32)
+
+
+def _scale(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Scale and zero point of numbers between these, 0 being one of them exactly."""
+    low, high = min(low, 0.0), max(high, 1e-8)
+    scale = (high - low) / 255
+    return np.array(scale, np.float32), np.array(round(-low / scale), np.uint8)
+
+
+def _replace_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
+    """Put these nodes into the graph, and drop nodes and constants that nothing reads any more."""
+    wanted = {output.name for output in graph.output}
+    kept = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            kept.append(node)
+            wanted.update(node.input)
+    constants = [tensor for tensor in graph.initializer if tensor.name in wanted]
+    nodes = [type(node).FromString(node.SerializeToString()) for node in reversed(kept)]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    constants = [type(tensor).FromString(tensor.SerializeToString()) for tensor in constants]
+    del graph.initializer[:]
+    graph.initializer.extend(constants)
+    del graph.value_info[:]

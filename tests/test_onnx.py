@@ -1,0 +1,169 @@
+"""Exports answer as the model did, for any number of windows; those that do not are not written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from polyspan.answering import Answerer, onnx_export, onnx_model
+from polyspan.answering.onnx_gate import Gate
+from polyspan.answering.onnx_model import OnnxError
+from polyspan.cli.main import app
+from polyspan.corpus import load_corpus
+from polyspan.corpus.model import Answer
+from polyspan.errors import PolyspanError
+from polyspan.evaluation.evaluate import limit_pairs
+from polyspan.models.load import ModelError, load_model, save_model
+from tiny_models import TEXTS, tiny_bert, tiny_unigram
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+QUESTIONS = ["Who paid for the stones?", "When was it opened?", "第几年？"]
+
+
+def gate(max_loss: float = 1.0) -> Gate:
+    corpus = load_corpus("commons/test", languages=["de", "en"])
+    return Gate(corpus, limit_pairs(corpus.pairs(), 3), "mlqa", max_loss)
+
+
+def decided(folder: Path) -> Path:
+    """A random head hardly prefers anything; make it decided."""
+    loaded = load_model(str(folder))
+    with torch.no_grad():
+        loaded.model.qa_outputs.weight.mul_(100)  # type: ignore[union-attr, operator]
+    save_model(loaded.model, loaded.tokenizer, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return decided(tiny_bert(tmp_path_factory.mktemp("model") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def exported(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "fp32"
+    onnx_export.export_model(str(model), folder, "fp32", gate())
+    return folder
+
+
+@pytest.fixture
+def graph(exported: Path) -> ModelProto:
+    """What tracing the model gave; tracing takes seconds, so it is done once."""
+    import onnx
+
+    return onnx.load(str(exported / "model.onnx"))
+
+
+@pytest.fixture(scope="module")
+def rounded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("export8")
+    source = decided(tiny_unigram(folder / "tiny"))
+    onnx_export.export_model(str(source), folder / "int8", "int8", gate(100))
+    return source, folder / "int8"
+
+
+def test_an_export_gives_the_same_answers(model: Path, exported: Path) -> None:
+    """Token types, several windows of several lengths, scores: all as in PyTorch."""
+    torch_, onnx = Answerer(str(model)), Answerer(str(exported), backend="onnx")
+    assert isinstance(onnx.loaded.model, onnx_model.OnnxReader)
+    assert onnx.loaded.model.inputs == ["input_ids", "token_type_ids", "attention_mask"]
+    assert onnx.longest_window == torch_.longest_window
+    context = " ".join(TEXTS)
+    for options in ({}, {"max_seq_len": 48, "doc_stride": 8}):
+        for question in QUESTIONS:
+            encoded = torch_.loaded.tokenizer(question, context, return_tensors="pt", truncation=True, max_length=512)
+            inputs = {name: encoded[name] for name in onnx.loaded.model.inputs}
+            with torch.no_grad():
+                wanted, found = torch_.loaded.model(**inputs), onnx.loaded.model(**inputs)
+            torch.testing.assert_close(found.start_logits, wanted.start_logits, atol=1e-3, rtol=1e-3)
+            torch.testing.assert_close(found.end_logits, wanted.end_logits, atol=1e-3, rtol=1e-3)
+        many = onnx.answer(QUESTIONS, context, top_k=3, **options)
+        one_by_one = [onnx.answer(question, context, top_k=3, **options) for question in QUESTIONS]
+        assert [a.spans[0].text for a in many] == [a.spans[0].text for a in one_by_one]
+
+
+def test_an_export_is_known_by_its_folder(exported: Path) -> None:
+    assert isinstance(Answerer(str(exported)).loaded.model, onnx_model.OnnxReader)
+    report = json.loads((exported / "export.json").read_text(encoding="utf-8"))
+    assert [row["language"] for row in report["languages"]] == ["de", "en"]
+    assert all(row["same"] == 1 and row["before"] == row["after"] for row in report["languages"])
+    with pytest.raises(ModelError, match="is an ONNX export"):
+        load_model(str(exported))
+
+
+def test_answers_in_8_bits_do_not_depend_on_their_batch(rounded: tuple[Path, Path]) -> None:
+    source, folder = rounded
+    onnx, torch_ = Answerer(str(folder)), Answerer(str(source))
+    alone = [onnx.answer(question, text, top_k=5) for question in QUESTIONS for text in TEXTS]
+    together = onnx.answer([q for q in QUESTIONS for _ in TEXTS], TEXTS * len(QUESTIONS), top_k=5)
+    assert [[s.text for s in a.spans] for a in alone] == [[s.text for s in a.spans] for a in together]
+    assert [a.spans[0].score for a in alone] == pytest.approx([a.spans[0].score for a in together], rel=1e-3)
+    encoded = torch_.loaded.tokenizer(QUESTIONS[0], TEXTS[0], return_tensors="pt")
+    inputs = {name: encoded[name] for name in ("input_ids", "attention_mask")}
+    with torch.no_grad():
+        wanted, found = torch_.loaded.model(**inputs).start_logits, onnx.loaded.model(**inputs).start_logits
+    assert np.corrcoef(wanted.flatten(), found.flatten())[0, 1] > 0.98
+    assert not torch.equal(wanted, found)
+
+
+def test_the_gate_refuses_an_export_that_answers_otherwise(
+    model: Path, graph: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph with a broken head loses F1: nothing is written."""
+    from onnx import numpy_helper
+
+    for tensor in graph.initializer:
+        if sorted(tensor.dims) == [2, 32]:
+            tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
+    monkeypatch.setattr(onnx_export, "trace", lambda *_: graph)
+    asked = gate()
+    reader, seeds = Answerer(str(model)), dict(asked.corpus.seeds)
+    for pair in asked.pairs:
+        # The model's own answers are the right ones, so that it has F1 to lose.
+        span = reader.answer(asked.corpus.question(pair), asked.corpus.context(pair)).spans[0]
+        answers = {**seeds[pair.id].answers, pair.context_language: (Answer(span.text, span.start),)}
+        seeds[pair.id] = replace(seeds[pair.id], answers=answers)
+    own = replace(asked, corpus=replace(asked.corpus, seeds=seeds))
+    with pytest.raises(OnnxError, match=r"not exported: in fp32 F1 falls by more than 1 on .*--max-f1-loss"):
+        onnx_export.export_model(str(model), tmp_path / "out", "fp32", own)
+    assert list(tmp_path.iterdir()) == []
+    report = onnx_export.export_model(str(model), tmp_path / "out", "fp32", replace(own, max_loss=100))
+    assert any(row["before"] - row["after"] > 0.01 for row in report["languages"])
+
+
+def test_a_missing_package_an_other_folder_and_no_export_are_named(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(OnnxError, match="not exported to ONNX; do: polyspan export"):
+        Answerer(str(model), backend="onnx")
+    with pytest.raises(PolyspanError, match="backend must be torch or onnx"):
+        Answerer(str(model), backend="tvm")  # type: ignore[arg-type]
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(OnnxError, match="is no export; name another --output"):
+        onnx_export.export_model(str(model), tmp_path, "fp32", gate())
+    assert (tmp_path / "mine.txt").read_text(encoding="utf-8") == "mine"
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(OnnxError, match=r"onnxruntime is needed and not installed: pip install 'polyspan\[onnx\]'"):
+        Answerer(str(model), backend="onnx")
+
+
+def test_the_command(model: Path, graph: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_export, "trace", lambda *_: graph)
+    arguments = ["export", str(model), "--output", str(tmp_path / "out"), "--languages", "en", "--limit", "2", "--json"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    report = json.loads(result.stdout.splitlines()[-1])
+    assert (report["rows"], report["precision"], report["languages"][0]["same"]) == (2, "fp32", 1.0)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) >= ["config.json", "export.json", "model.onnx"]
