@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from polyspan.experiments.prepare import prepare
-from polyspan.experiments.run import make_trainer, read_metrics, run_recipe
+from polyspan.experiments.run import read_metrics, run_recipe
+from polyspan.experiments.set_up import make_trainer
 from polyspan.models import load_model
 from polyspan.processes import join_shares, share
 from polyspan.training.batches import EpochBatches, divide

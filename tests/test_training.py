@@ -13,7 +13,8 @@ from transformers import AutoModelForQuestionAnswering, TrainerState, TrainingAr
 
 from polyspan.experiments.prepare import prepare
 from polyspan.experiments.recipe import Data
-from polyspan.experiments.run import RunError, freeze, make_trainer, read_metrics, run_recipe
+from polyspan.experiments.run import read_metrics, run_recipe
+from polyspan.experiments.set_up import RunError, freeze, make_trainer
 from polyspan.models import load_model
 from polyspan.training.batches import EpochBatches
 from polyspan.training.teacher import Teacher, TeacherGenerations

@@ -23,8 +23,9 @@ def demo(
     from polyspan.answering import Answerer
     from polyspan.corpus import Pair, load_corpus
     from polyspan.evaluation.matrix import difference, render_averages, render_matrix
+    from polyspan.experiments.evaluate import evaluate_model
     from polyspan.experiments.recipe import Evaluation, load_recipe
-    from polyspan.experiments.run import evaluate_model, read_metrics, run_recipe
+    from polyspan.experiments.run import read_metrics, run_recipe
     from polyspan.experiments.shipped import shipped_recipes
     from polyspan.models import load_model
 

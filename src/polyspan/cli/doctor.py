@@ -19,7 +19,7 @@ def doctor(
     """Say what is installed, which device and precision will be used, and test it."""
     from rich.console import Console
 
-    from polyspan.experiments.run import describe_environment
+    from polyspan.experiments.environment import describe_environment
     from polyspan.models.cache import cache_folder
     from polyspan.training.trainer import device_arguments
 

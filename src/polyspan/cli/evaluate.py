@@ -31,9 +31,9 @@ def evaluate(
     from polyspan.evaluation.matrix import render_averages, render_matrix
     from polyspan.evaluation.other_scores import render_other_scores
     from polyspan.evaluation.record import full_path
+    from polyspan.experiments.evaluate import evaluate_model
     from polyspan.experiments.leakage import check_evaluation
     from polyspan.experiments.recipe import Evaluation, RecipeError
-    from polyspan.experiments.run import evaluate_model
     from polyspan.models import load_model
 
     try:

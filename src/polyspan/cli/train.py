@@ -25,7 +25,8 @@ def train(
 
     from polyspan.evaluation.matrix import render_averages, render_matrix
     from polyspan.experiments.recipe import RECIPE_FILE, load_recipe
-    from polyspan.experiments.run import RunError, run_recipe
+    from polyspan.experiments.run import run_recipe
+    from polyspan.experiments.set_up import RunError
 
     console = Console(stderr=True)
     chosen = load_recipe(recipe / RECIPE_FILE if recipe.is_dir() else recipe, settings)

@@ -1,0 +1,75 @@
+"""A model over a data set: every pair asked, scored, and kept in a folder."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polyspan.corpus.load import guess_kind, is_shipped, load_corpus
+from polyspan.experiments.counting import counting
+from polyspan.experiments.recipe import Evaluation
+from polyspan.files import write_text
+from polyspan.processes import is_main_process, join_group, join_shares, share
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from polyspan.evaluation.matrix import ScoreMatrix
+
+
+def evaluate_model(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    evaluation: Evaluation,
+    folder: Path | None,
+    console: Console,
+    name: str = "",
+) -> ScoreMatrix:
+    """Ask every pair and score it, on the device there is and divided among the processes there are.
+
+    Args:
+        model, tokenizer: of the reader.
+        evaluation: what it is asked.
+        folder: gets ``predictions.jsonl``, ``scores.json`` and ``evaluation.json``; nothing is written when None.
+        console: where progress goes.
+        name: of the model, for the record in the folder.
+    """
+    from polyspan.encoding.predict import inference_precision, predict
+    from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_rows, write_predictions
+    from polyspan.evaluation.matrix import ScoreMatrix
+    from polyspan.evaluation.other_scores import other_scores
+    from polyspan.evaluation.record import EvaluationRecord, full_path
+
+    began = time.monotonic()
+    model.to(join_group())
+    console.quiet = console.quiet or not is_main_process()
+    corpus = load_corpus(evaluation.path, kind=evaluation.kind, languages=evaluation.languages)
+    kind = evaluation.kind or guess_kind(evaluation.path)
+    pairs = limit_pairs(corpus.pairs(), evaluation.limit)
+    with counting(console, "evaluating") as count, inference_precision(model):
+        mine = predict(model, tokenizer, corpus, share(pairs), evaluation.top_k, progress=count)
+    predictions = join_shares(mine, len(pairs))
+    seconds = time.monotonic() - began
+    rules = rules_for(None if is_shipped(evaluation.path) else kind, corpus.languages)
+    rows = score_rows(corpus, predictions, rules)
+    others = other_scores(corpus, predictions, rows, kind, rules)
+    matrix = replace(ScoreMatrix.from_rows(rows), other=others)
+    if folder is not None and is_main_process():
+        write_predictions(folder / "predictions.jsonl", predictions, rows)
+        write_text(folder / "scores.json", json.dumps(matrix.to_dict(), indent=1) + "\n")
+        EvaluationRecord(
+            model=name,
+            path=full_path(evaluation.path),
+            kind=kind,
+            languages=evaluation.languages,
+            limit=evaluation.limit,
+            rules=rules,
+            top_k=evaluation.top_k,
+            seconds=round(seconds, 2),
+        ).write(folder)
+    return matrix
