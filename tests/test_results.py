@@ -221,6 +221,22 @@ def test_the_tables_of_a_page_are_replaced_and_the_rest_stays(runs: Path, tmp_pa
     assert printed.strip() in text
 
 
+def test_figures_of_collected_results(runs: Path, tmp_path: Path) -> None:
+    for path in runs.glob("*-2/recipe.yaml"):  # another ntl instead of another seed
+        text = path.read_text(encoding="utf-8").replace("target_languages: 1", "target_languages: 3")
+        path.write_text(text.replace("temperature: 2.0", "temperature: 4.0"), encoding="utf-8")
+    chosen = [runs / name for name in ("zero-shot", "ce-1", "ce-2", "skd-first-hit-1", "skd-first-hit-2")]
+    polyspan("results", "collect", *chosen, "--output", tmp_path / "results")
+    drawn = polyspan("results", "figures", tmp_path / "results", "--output", tmp_path / "figures").stdout
+    assert {Path(line).name for line in drawn.splitlines()} == {
+        "matrix-zero-shot.svg",
+        *(f"{kind}-{method}.svg" for kind in ("matrix", "gain") for method in ("ce", "skd-first-hit")),
+        "target-languages.svg",
+        "temperature-skd-map.svg",
+    }
+    assert all("<svg" in Path(line).read_text(encoding="utf-8") for line in drawn.splitlines())
+
+
 def test_what_cannot_be_collected_or_read_is_one_line(runs: Path, tmp_path: Path) -> None:
     assert "predictions.jsonl" in refused("results", "collect", tmp_path / "nothing", "--output", tmp_path / "r")
     assert "holds no results" in refused("results", "table", tmp_path)

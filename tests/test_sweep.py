@@ -23,7 +23,7 @@ from transformers import TrainerState
 
 from polyspan.analysis.table import to_markdown
 from polyspan.evaluation.matrix import Cell, ScoreMatrix
-from polyspan.experiments import sweep
+from polyspan.experiments import sweep, sweep_report
 from polyspan.experiments.plan import METHOD, Plan, PlanError, load_plan, same
 from polyspan.experiments.recipe import Evaluation, Recipe, dump_recipe, load_recipe
 from polyspan.experiments.run import RunResult, RunStopped, read_metrics, run_recipe
@@ -287,6 +287,24 @@ def test_table_figures_and_the_best_recipe(
     assert all(path.stat().st_size for path in written)
     best = load_recipe(tmp_path / "sweep/best.yaml")
     assert (best.data.target_languages, best.objective.temperature) == (2, 4)
+
+
+def test_figures_show_trials_that_differ_in_what_they_show(make: Callable[..., Plan]) -> None:
+    methods = {name: {"objective.coefficient": name} for name in ("first_hit", "eq5", "constant")}
+    keys = {"data.target_languages": [1, 2], "training.learning_rate": [0.1, 0.2], "seed": [1]}
+    plan = make(methods=methods, keys=keys)
+    matrix = ScoreMatrix({("en", "en"): Cell(1, 0.5, 0.5)})
+    done = [
+        sweep_report.Done(number, settings, float(settings[METHOD] == "eq5") - number, matrix, "", 1.0, "here")
+        for number, settings in enumerate(plan.grid())
+    ]
+    found = sweep_report.Found(plan, sweep.Tally(len(done), 0, 0, 0, len(done)), done, [])
+    kept = [
+        (t.settings[METHOD], t.settings["training.learning_rate"], t.settings["data.target_languages"])
+        for t in sweep_report._comparable(found)
+    ]
+    # The best is the first trial: first_hit at the rate of 0.1. Eq. 5 would share its line.
+    assert sorted(kept) == [("constant", 0.1, 1), ("constant", 0.1, 2), ("first_hit", 0.1, 1), ("first_hit", 0.1, 2)]
 
 
 @pytest.mark.slow

@@ -47,3 +47,16 @@ def table(
     else:
         put_between(into, text)
         print(into)
+
+
+@app.command()
+def figures(
+    folder: Annotated[Path, typer.Argument(help="What `polyspan results collect` wrote.")] = Path("results"),
+    output: Annotated[Path, typer.Option(help="Folder of the figures, as SVG.")] = Path("docs/results"),
+) -> None:
+    """Draw collected results: heat maps of scores and of gains over zero-shot, and sweeps over ntl and T."""
+    from polyspan.experiments.results import read_results
+    from polyspan.experiments.results_figures import draw_results
+
+    for path in draw_results(read_results(folder), output):
+        print(path)

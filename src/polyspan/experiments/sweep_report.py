@@ -5,25 +5,24 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
-from polyspan.analysis.runs import Run
 from polyspan.analysis.table import Cell, Number, Row, Table, mark_best, to_markdown
 from polyspan.evaluation.matrix import METRICS, Average, ScoreMatrix
 from polyspan.experiments.plan import Plan, Settings, same
 from polyspan.experiments.recipe import dump_recipe
+from polyspan.experiments.scored_runs import draw_sweep_figures, scored_run
 from polyspan.experiments.sweep import ERROR, SETTINGS, Tally, identity, tally
 from polyspan.files import write_text
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
-SEED = "seed"
+SEED, COEFFICIENT = "seed", "objective.coefficient"
 AVERAGES: tuple[Average, ...] = ("gxlt", "xlt")
 
 
@@ -63,19 +62,6 @@ class Found:
             groups[same(_without_seed(trial.settings))].append(trial)
         ordered = sorted(groups.values(), key=lambda trials: -fmean(trial.score for trial in trials))
         return [(_without_seed(trials[0].settings), trials) for trials in ordered]
-
-
-@dataclass(frozen=True)
-class _Trial(Run):
-    """A trial as a run; its scores come from the storage, as its folder may be on another machine."""
-
-    scores: ScoreMatrix | None = None
-
-    @cached_property
-    def matrix(self) -> ScoreMatrix:
-        """The scores that the worker reported."""
-        assert self.scores is not None
-        return self.scores
 
 
 def read_sweep(study: Study, plan: Plan) -> Found:
@@ -183,27 +169,32 @@ def to_dict(found: Found) -> dict[str, Any]:
 
 
 def _figures(found: Found, folder: Path) -> list[Path]:
-    from polyspan.analysis.sweeps import draw_target_languages, draw_temperatures, grid_methods, has_curves
+    return draw_sweep_figures(
+        [
+            scored_run(
+                Path(trial.folder), found.plan.trial_recipe(trial.settings).model_dump(mode="json"), trial.matrix
+            )
+            for trial in _comparable(found)
+        ],
+        folder,
+    )
 
-    runs = [
-        _Trial(
-            Path(trial.folder),
-            Path(trial.folder).name,
-            (),
-            (),
-            recipe=found.plan.trial_recipe(trial.settings).model_dump(mode="json"),
-            scores=trial.matrix,
-        )
-        for trial in found.done
+
+def _comparable(found: Found) -> list[Done]:
+    """Trials that differ in what figures show alone: where other keys were varied, those of the best trial.
+
+    Of several variants of mAP@k the best one's trials are kept, as figures have one line for it.
+    """
+    others = [
+        key for key in found.plan.file.keys if key not in (SEED, "data.target_languages", "objective.temperature")
     ]
-    written = []
-    if has_curves(runs):
-        written.append(folder / "target-languages.svg")
-        draw_target_languages(runs, written[-1], "f1", "F1 against the number of target languages")
-    for method in grid_methods(runs):
-        written.append(folder / f"temperature-{method}.svg")
-        draw_temperatures(runs, written[-1], method, "f1", f"G-XLT by temperature and ntl, {method}")
-    return written
+    others = [key for key in others if key != COEFFICIENT]
+    ordered = [trial for _, trials in found.by_setting() for trial in trials]
+    best = ordered[0].settings
+    kept = [t for t in ordered if all(t.settings.get(key) == best.get(key) for key in others)]
+    variants = [found.plan.trial_recipe(trial.settings).objective.coefficient for trial in kept]
+    first = next((variant for variant in variants if variant != "constant"), None)
+    return [trial for trial, variant in zip(kept, variants, strict=True) if variant in ("constant", first)]
 
 
 def _without_seed(settings: Settings) -> Settings:
