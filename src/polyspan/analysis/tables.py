@@ -226,9 +226,8 @@ def systems_table(groups: Sequence[Group]) -> Table | None:
             cells = []
             for (_, name, unseen), data in zip(wanted, published, strict=True):
                 scores: Mapping[str, Printed] = (printed.scores.get(data) or {}) if data else {}
-                whole = data in paper.table4.cells and set(unseen) == paper.table4.cells[data]["zero-shot"].keys() - {
-                    "mean"
-                }
+                theirs = (paper.table4.cells.get(data) or {}).get("zero-shot", {}) if data else {}
+                whole = bool(unseen) and set(unseen) == theirs.keys() - {"mean"}
                 found = scores.get("mean" if whole else name)
                 cells += [printed_number(found, metric) for metric in METRICS]
             row: list[Cell] = [PAPER, METHODS[printed.method], "yes" if printed.method == "ce" else "no"]

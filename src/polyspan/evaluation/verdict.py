@@ -96,9 +96,10 @@ def _table(first: str, comparison: Comparison, rows: list[tuple[str, Difference]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
     table.add_column(first, no_wrap=True)
     interval = f"{100 * comparison.level:g}% interval"
-    headings = (comparison.a, comparison.b, "difference", interval, p_value.replace("_", " "), "effect")
-    for heading in headings:
-        table.add_column(Text(heading), justify="right", overflow="fold", min_width=14 if heading == interval else None)
+    headings = (comparison.a, comparison.b, "diff.", interval, p_value.replace("_", " "), "effect")
+    for number, heading in enumerate(headings):
+        # On a narrow terminal the names give way, never the numbers.
+        table.add_column(Text(heading), justify="right", overflow="fold", no_wrap=number > 1)
     for name, item in rows:
         p = getattr(item, p_value)
         table.add_row(

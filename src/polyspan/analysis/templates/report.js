@@ -170,7 +170,7 @@
       rows.push(line(name, text, [String(found.f1), found.em ? "yes" : "no", found.rank ? String(found.rank) : "–", `${found.probability}%`]));
     });
     return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Answers" }, make("table", { class: "data" },
-      make("thead", {}, make("tr", {}, ...["", "answer", "F1", "exact", "rank", "probability"].map((head, index) => make("th", { scope: "col", class: index < 2 ? "label" : null }, head)))),
+      make("thead", {}, make("tr", {}, ...["whose", "answer", "F1", "exact", "rank", "probability"].map((head, index) => make("th", { scope: "col", class: index < 2 ? "label" : null }, head)))),
       make("tbody", {}, ...rows)));
   }
 
