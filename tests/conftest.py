@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,14 @@ def data_dir() -> Path:
     if not setting:
         pytest.skip("POLYSPAN_DATA is not set: the real data sets are not here")
     return Path(setting)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """A tiny model gains nothing from a second thread and waits for it."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,8 @@ from polyspan.training.checkpoints import newest_checkpoint
 from tiny_models import tiny_unigram
 from tiny_runs import digest, quiet, recipe, run_together
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOLERANCE = 2e-4
 """Relative, of losses in fp32: sums are taken in another order and batches are padded otherwise."""
 DATA = {"path": "commons/train", "target_languages": 1, "seeds": 3, "max_length": 128, "overlap": 16}
@@ -35,15 +36,6 @@ EVALUATION = {"path": "commons/dev", "languages": ["en", "de"], "limit": 3}
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_unigram(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A tiny model gains nothing from a second thread and waits for it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def made(model: Path, run_dir: Path, batch_tokens: int, accumulate: int = 1, **objective: Any) -> Any:

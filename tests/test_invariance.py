@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from polyspan.cli.main import run
 from polyspan.encoding.windows import Batch, Windows, build_batch
@@ -21,19 +20,12 @@ from polyspan.training.batches import EpochBatches
 from tiny_models import tiny_unigram
 from tiny_runs import digest, recipe, together
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TOLERANCE = 2e-4
 """Relative, of losses in fp32: sums are taken in another order and batches are padded otherwise."""
 LOSSES = ("loss", "ce", "kl", "coefficient")
 Train = Callable[..., Path]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A tiny model gains nothing from a second thread and waits for it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

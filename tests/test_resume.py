@@ -13,7 +13,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from importlib import resources
 from io import StringIO
 from pathlib import Path
@@ -33,6 +32,8 @@ from polyspan.training.progress import MetricsLog
 from tiny_models import tiny_unigram
 from tiny_runs import digest, quiet, recipe, start
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -46,15 +47,6 @@ def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "run"
     run_recipe(recipe(model, folder), quiet())
     return folder
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A tiny model gains nothing from a second thread and waits for it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(
