@@ -1,0 +1,244 @@
+"""polyspan predict: files in, lines out; kills, bad lines, shards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polyspan.answering import Answerer, Reading
+from polyspan.answering.output import OutputError, ResumableOutput
+from polyspan.answering.predict_file import CHUNK_RECORDS, predict_file
+from polyspan.answering.records import BadRecord, Record, read_records
+from test_cli import polyspan, refused
+from tiny_models import TEXTS, tiny_bert
+
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bert(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def answerer(tiny: Path) -> Answerer:
+    return Answerer(str(tiny))
+
+
+def questions(count: int) -> list[Row]:
+    return [{"id": f"q{at}", "question": f"Who paid {at}?", "context": TEXTS[at % len(TEXTS)]} for at in range(count)]
+
+
+def write(path: Path, rows: Iterable[Row | str]) -> Path:
+    lines = (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def read(path: Path) -> list[Row]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_three_layouts_give_the_same_answers(tiny: Path, answerer: Answerer, tmp_path: Path) -> None:
+    rows = questions(5)
+    write(tmp_path / "in.jsonl", rows)
+    table = "id;question;context\r\n" + "".join(f'{r["id"]};"{r["question"]}";"{r["context"]}"\r\n' for r in rows)
+    (tmp_path / "in.csv").write_text("\ufeff" + table, encoding="utf-8")
+    paragraphs = [{"context": r["context"], "qas": [{"id": r["id"], "question": r["question"]}]} for r in rows]
+    (tmp_path / "in.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}), encoding="utf-8")
+    found = {}
+    for suffix in ("jsonl", "csv", "json"):
+        output = tmp_path / f"{suffix}.out.jsonl"
+        done = json.loads(
+            polyspan(
+                "predict", tmp_path / f"in.{suffix}", "--output", output, "--model", tiny, "--top-k", 2, "--json"
+            ).stdout
+        )
+        assert (done["answers"], done["answered_before"], done["skipped"]) == (5, 0, [])
+        found[suffix] = read(output)
+        assert [row.pop("line") for row in found[suffix]] == [2, 3, 4, 5, 6] if suffix == "csv" else [1, 2, 3, 4, 5]
+    assert found["jsonl"] == found["csv"] == found["json"]
+    for row, asked in zip(found["jsonl"], rows, strict=True):
+        assert row["id"] == asked["id"]
+        assert len(row["answers"]) == 2
+        for answer in row["answers"]:
+            assert asked["context"][answer["start"] : answer["end"]] == answer["answer"]
+    alone = answerer.answer(rows[0]["question"], rows[0]["context"], 2)
+    assert [a["answer"] for a in found["jsonl"][0]["answers"]] == [span.text for span in alone.spans]
+
+
+def test_languages_of_the_file_are_kept(tmp_path: Path, answerer: Answerer) -> None:
+    row = questions(1)[0] | {"question_language": "en", "context_language": "de"}
+    predict_file(answerer, write(tmp_path / "in.jsonl", [row]), tmp_path / "out.jsonl", Reading())
+    (found,) = read(tmp_path / "out.jsonl")
+    assert (found["question_language"], found["context_language"]) == ("en", "de")
+
+
+BAD = [
+    ("{", "not valid JSON"),
+    ("[]", "not a JSON object"),
+    ('{"question": "a"}', "context is not a text but NoneType"),
+    ('{"question": " ", "context": "x"}', "question is empty"),
+    ('{"question": "a", "context": "\\ud800"}', "surrogate"),
+    ("[" * 100_000, "JSON that cannot be read"),
+    ('{"question": 3, "context": "x"}', "question is not a text but int"),
+]
+
+
+def test_bad_lines_are_reported_with_their_number_and_skipped_or_fatal(tiny: Path, tmp_path: Path) -> None:
+    good = questions(2)
+    source = write(tmp_path / "in.jsonl", [good[0], *(line for line, _ in BAD), "", good[1]])
+    output = tmp_path / "out.jsonl"
+    error = refused("predict", source, "--output", output, "--model", tiny)
+    for number, (_, said) in enumerate(BAD, start=2):
+        assert f"line {number}: " in error
+        assert said in error
+    assert not list(tmp_path.glob("out*"))
+    done = polyspan("predict", source, "--output", output, "--model", tiny, "--on-bad", "skip", "--json")
+    assert [skipped["line"] for skipped in json.loads(done.stdout)["skipped"]] == list(range(2, 2 + len(BAD)))
+    assert f"line 2: {BAD[0][1]}" in done.stderr
+    assert [(row["line"], row["id"]) for row in read(output)] == [(1, "q0"), (10, "q1")]
+
+
+def test_bad_rows_of_tables(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(b'question,context\nWho?,"two\nlines"\nWho?\nWho?,\xff\nWho?,x\n')
+    found = list(read_records(path))
+    assert [record.line for record in found] == [2, 4, 5, 6]
+    assert isinstance(found[0], Record)
+    assert found[0].asked.context == "two\nlines"
+    assert [record.message for record in found if isinstance(record, BadRecord)] == [
+        "has 1 cells, expected 2",
+        "not UTF-8; save the table as CSV UTF-8",
+    ]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("tail", [b"", b'{"line": 200, "an', b"\0\0\0\n"], ids=["clean", "cut", "zeros"])
+def test_a_stopped_run_goes_on_without_a_lost_or_doubled_line(
+    tmp_path: Path, answerer: Answerer, monkeypatch: pytest.MonkeyPatch, tail: bytes
+) -> None:
+    count = 2 * CHUNK_RECORDS + 10
+    source, output = write(tmp_path / "in.jsonl", questions(count)), tmp_path / "out.jsonl"
+    predict_file(answerer, source, tmp_path / "whole.jsonl", Reading())
+
+    def stop(records: int, characters: int) -> None:
+        if records > CHUNK_RECORDS:
+            raise Killed
+
+    with pytest.raises(Killed):
+        predict_file(answerer, source, output, Reading(), progress=stop)
+    part = output.with_name("out.jsonl.part")
+    assert not output.exists()
+    kept = len(read(part))
+    assert 0 < kept < count
+    with part.open("ab") as file:
+        file.write(tail)
+    asked: list[int] = []
+    original = Answerer.answer_many
+
+    def count_asked(self: Answerer, pairs: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append(len(pairs))
+        return original(self, pairs, *args, **kwargs)
+
+    monkeypatch.setattr(Answerer, "answer_many", count_asked)
+    done = predict_file(answerer, source, output, Reading())
+    assert sum(asked) == count - kept
+    assert (done.records, done.resumed) == (count, kept)
+    assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl", "whole.jsonl"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_a_killed_process_goes_on(tiny: Path, tmp_path: Path) -> None:
+    source, output = write(tmp_path / "in.jsonl", questions(4000)), tmp_path / "out.jsonl"
+    part = output.with_name("out.jsonl.part")
+    command = [sys.executable, "-m", "polyspan", "predict", source, "--output", output, "--model", tiny]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        began = time.monotonic()
+        while not (part.exists() and part.stat().st_size) and time.monotonic() < began + 120:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+    kept = part.read_bytes().count(b"\n")
+    assert 0 < kept < 4000
+    done = json.loads(polyspan("predict", source, "--output", output, "--model", tiny, "--json").stdout)
+    assert (done["answers"], done["answered_before"]) == (4000, kept)
+    assert [(row["line"], row["id"]) for row in read(output)] == [(at + 1, f"q{at}") for at in range(4000)]
+
+
+def test_a_part_of_other_settings_or_another_process_is_not_touched(tmp_path: Path, answerer: Answerer) -> None:
+    source, output = write(tmp_path / "in.jsonl", questions(3)), tmp_path / "out.jsonl"
+
+    def stop(records: int, characters: int) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        predict_file(answerer, source, output, Reading(), progress=stop)
+    with pytest.raises(OutputError, match="was begun with reading"):
+        predict_file(answerer, source, output, Reading(top_k=2))
+    write(source, questions(4))
+    with pytest.raises(OutputError, match="was begun with data"):
+        predict_file(answerer, source, output, Reading())
+    settings = {"a": 1}
+    with ResumableOutput(tmp_path / "locked.jsonl", settings):
+        if sys.platform != "win32":
+            with pytest.raises(OutputError, match="another process is writing it"):
+                ResumableOutput(tmp_path / "locked.jsonl", settings)
+    output.write_text("mine\n", encoding="utf-8")
+    with pytest.raises(OutputError, match="is there already"):
+        predict_file(answerer, source, output, Reading())
+    assert output.read_text(encoding="utf-8") == "mine\n"
+
+
+def test_shards_are_joined_in_order(tiny: Path, answerer: Answerer, tmp_path: Path) -> None:
+    source, output = write(tmp_path / "in.jsonl", ["", *questions(7)]), tmp_path / "out.jsonl"
+    predict_file(answerer, source, tmp_path / "whole.jsonl", Reading())
+    for part in (3, 1):
+        polyspan("predict", source, "--output", output, "--model", tiny, "--shard", f"{part}/3")
+    assert "out.2-of-3.jsonl: is not there" in refused("predict", source, "--output", output, "--join")
+    polyspan("predict", source, "--output", output, "--model", tiny, "--shard", "2/3")
+    assert len(read(tmp_path / "out.2-of-3.jsonl")) == 2
+    # A shard that is finished is not done again.
+    again = polyspan("predict", source, "--output", output, "--model", tiny, "--shard", "2/3", "--json")
+    assert json.loads(again.stdout)["answered_before"] == 2
+    polyspan("predict", source, "--output", output, "--join")
+    asked = [(row["line"], row["id"], row["answers"][0]["answer"]) for row in read(output)]
+    assert asked == [(row["line"], row["id"], row["answers"][0]["answer"]) for row in read(tmp_path / "whole.jsonl")]
+    assert not list(tmp_path.glob("out.*-of-*"))
+    assert "--shard is a part of all" in refused("predict", source, "--output", output, "--shard", "4/3")
+
+
+def test_progress_counts_up_to_the_end(tiny: Path, tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", questions(300))
+    shown = polyspan("predict", source, "--output", tmp_path / "out.jsonl", "--model", tiny).stderr
+    percents = [int(line.split("%")[0]) for line in shown.splitlines() if "% of 300 questions answered" in line]
+    assert percents == sorted(set(percents))
+    assert percents[-1] == 100
+    assert "min left" in shown
+    assert f"300 answers in {tmp_path / 'out.jsonl'}" in shown
+
+
+def test_files_that_are_no_questions(tiny: Path, tmp_path: Path) -> None:
+    for name, content, said in (
+        ("in.txt", "x", "questions are read from"),
+        ("in.csv", "frage,text\na,b\n", "no column named 'question'"),
+        ("in.json", "{}", "not in SQuAD's layout"),
+        ("in.jsonl", "\n\n", "holds no question"),
+    ):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        assert said in refused("predict", tmp_path / name, "--output", tmp_path / "out.jsonl", "--model", tiny)
+    assert "no such file" in refused(
+        "predict", tmp_path / "none.csv", "--output", tmp_path / "o.jsonl", "--model", tiny
+    )
