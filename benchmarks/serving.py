@@ -14,7 +14,8 @@ test part, every one in every pair of languages in turn. Then:
 Every request must end in an answer or a 503 with Retry-After. An answer equals the offline one when its
 best stretch is the same; where rounding differs between batches of different shapes, two stretches of
 nearly the same score may change places, and those are counted apart. Memory is the server's resident
-set; its growth is the median of the last quarter of the load less that of the second.
+set: the median of each quarter of the load. It rises while torch meets new shapes of batches, for each of
+which it keeps what it has worked out, up to a bound; a leak would go on rising in a long run (--seconds).
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ async def measure(
     watching = asyncio.create_task(watch(side, memory.append))
     seen, load_seconds = await crowd(port, bodies, clients, seconds, OVER * capacity)
     watching.cancel()
-    quarter = max(1, len(memory) // 4)
+    quarter = len(memory) // 4
     sent = sum(seen.statuses.values()) + len(seen.broken)
     return {
         "clients": clients,
@@ -207,10 +208,8 @@ async def measure(
         "accepted_seconds": percentiles(seen.seconds),
         "answers": compare(calm.replies + seen.replies, offline),
         "memory_mib": {
-            "begin": memory[0],
-            "end": memory[-1],
+            "quarters": [statistics.median(memory[quarter * at : quarter * (at + 1)]) for at in range(4)],
             "most": max(memory),
-            "growth": statistics.median(memory[-quarter:]) - statistics.median(memory[quarter : 2 * quarter]),
         },
     }
 
@@ -271,10 +270,8 @@ def show(report: dict[str, Any]) -> None:
         f" {answers['near_tie']} near ties, {answers['different']} different;"
         f" scores differ by {answers['largest_score_difference']:.4f} at most"
     )
-    print(
-        f"memory             {memory['begin']:.0f} MiB at the beginning, {memory['end']:.0f} at the end,"
-        f" {memory['most']:.0f} at most, growth {memory['growth']:+.1f}"
-    )
+    quarters = ", ".join(f"{size:.0f}" for size in memory["quarters"])
+    print(f"memory             {quarters} MiB in the quarters of the load, {memory['most']:.0f} at most")
 
 
 if __name__ == "__main__":
