@@ -10,6 +10,7 @@ import typer
 
 from polyspan.cli import (
     ask,
+    average,
     calibrate,
     compare,
     data,
@@ -48,6 +49,7 @@ app.command("ask")(ask.ask)
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("push")(push.push)
+app.command("average")(average.average)
 app.command("export")(export.export)
 app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data", help="List, fetch and check data sets.")

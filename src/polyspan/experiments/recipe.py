@@ -134,8 +134,6 @@ class Training(Section):
     """auto: bf16 where the device multiplies in it."""
     save_steps: Positive = 500
     """Steps between checkpoints."""
-    average_start: float = Field(0.0, ge=0, lt=1)
-    """Share of the weights it began with in the final ones: (1 - a) * trained + a * start."""
 
 
 class Evaluation(Section):

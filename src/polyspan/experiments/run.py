@@ -65,7 +65,6 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         RunStopped: Ctrl-C or SIGTERM came; a checkpoint was written.
     """
     from polyspan.models import load_model, save_model
-    from polyspan.training.averaging import WeightAverage
     from polyspan.training.checkpoints import newest_checkpoint
 
     join_group()
@@ -89,7 +88,6 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         )
         prepared = prepare(recipe.data, recipe.seed)
         check_training(recipe, prepared.corpus, leakage, console)
-        began_with = WeightAverage(loaded.model, recipe.training.average_start)
         trainer = make_trainer(recipe, loaded.model, loaded.tokenizer, prepared, console)
         checkpoint, skipped = from_main(lambda: newest_checkpoint(folder / CHECKPOINTS))
         for reason in skipped:
@@ -97,7 +95,6 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         if checkpoint is not None:
             console.print(f"going on from {checkpoint}", markup=False, soft_wrap=True)
         _train(trainer, checkpoint, folder)
-        began_with.mix_into(trainer.model)
         if is_main_process():
             with _write_errors(folder):
                 save_model(trainer.model, loaded.tokenizer, model_folder)

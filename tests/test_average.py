@@ -1,0 +1,61 @@
+"""Averages of models: weights against plain arithmetic, and what cannot be averaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from polyspan.cli.main import app
+from polyspan.models import ModelError
+from polyspan.models.average import average_models
+from tiny_models import tiny_bert, tiny_unigram
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("models")
+    return [str(tiny_bert(folder / f"tiny{seed}", seed)) for seed in range(3)]
+
+
+def test_each_weight_is_the_weighted_mean(models: list[str], tmp_path: Path) -> None:
+    made = CliRunner().invoke(app, ["average", *models, "--shares", "1,2,5", "--output", str(tmp_path / "mean")])
+    assert made.exit_code == 0, made.output
+    mean, *parts = (load_file(Path(folder) / "model.safetensors") for folder in (tmp_path / "mean", *models))
+    assert mean.keys() == parts[0].keys()
+    for name, value in mean.items():
+        expected = (parts[0][name].double() + 2 * parts[1][name].double() + 5 * parts[2][name].double()) / 8
+        torch.testing.assert_close(value.double(), expected, atol=1e-7, rtol=1e-6)
+    assert not torch.equal(mean["qa_outputs.weight"], parts[2]["qa_outputs.weight"])
+    again = CliRunner().invoke(app, ["average", *models, "--output", str(tmp_path / "mean")])
+    assert "is there already" in str(again.exception)
+
+
+def test_of_a_model_with_itself_nothing_changes(models: list[str]) -> None:
+    mean = average_models([models[0], models[0]]).model.state_dict()
+    for name, value in load_file(Path(models[0]) / "model.safetensors").items():
+        torch.testing.assert_close(mean[name], value, atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("number", "shares", "message"),
+    [
+        (1, None, "two models or more"),
+        (2, [1.0], "give one for each"),
+        (2, [1.0, -0.5], "0 or more"),
+        (2, [0.0, 0.0], "not all 0"),
+        (2, [1.0, float("nan")], "0 or more"),
+    ],
+)
+def test_shares_that_do_not_fit(models: list[str], number: int, shares: list[float] | None, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        average_models(models[:number], shares)
+
+
+def test_models_of_another_shape_are_refused(models: list[str], tmp_path: Path) -> None:
+    other = str(tiny_unigram(tmp_path / "other"))
+    with pytest.raises(ModelError, match="not of the same shape"):
+        average_models([models[0], other])
