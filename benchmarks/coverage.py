@@ -35,6 +35,7 @@ from polyspan.evaluation.rows import Aligned, Method, align, read_rows
 LEVEL = 0.95
 DRAWS = 1000
 AVERAGES = ("gxlt", "gxlt_off_diagonal", "xlt", "micro")
+FEWEST = 15
 RUN_SPREAD = 0.01
 """Standard deviation of the runs' constants, in [0, 1]: one point of F1."""
 
@@ -47,6 +48,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     arguments = parser.parse_args()
     rows = [Method(folder.name, [read_rows(folder)]) for folder in arguments.folders]
+    fewest = int(align(rows).asked.sum(0).min())
+    if fewest < FEWEST:
+        sys.exit(f"a pair of languages has {fewest} questions; draws of fewer than {FEWEST} may miss it altogether")
     report: dict[str, Any] = {
         "simulations": arguments.simulations,
         "draws": DRAWS,
