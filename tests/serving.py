@@ -31,7 +31,7 @@ def running(settings: Settings) -> Iterator[str]:
         assert not thread.is_alive()
 
 
-def wait_for(happened: Any, seconds: float = 60) -> None:
+def wait_for(happened: Any, seconds: float = 120) -> None:
     """Until it has."""
     until = time.monotonic() + seconds
     while not happened():

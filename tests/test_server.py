@@ -407,7 +407,7 @@ def test_a_port_that_is_taken() -> None:
 def test_told_to_stop_it_answers_what_it_has_taken_on(tiny: Path) -> None:
     command = [sys.executable, "-m", "polyspan", "serve", "--model", str(tiny), "--port", "0"]
     with subprocess.Popen(
-        [*command, "--batch-milliseconds", "1500"],
+        [*command, "--batch-milliseconds", "4000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
