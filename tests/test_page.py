@@ -80,7 +80,9 @@ def refuse_axe(page: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "context", [EMOJI, ARABIC, "第一座桥😀于1902年启用。" * 9, "e\u0301a\u0323\u0301 x " * 9], ids=ascii
+    "context",
+    [EMOJI, ARABIC, "第一座桥😀于1902年启用。" * 9, "e\u0301a\u0323\u0301 x " * 9],
+    ids=["emoji", "arabic", "chinese", "combining"],
 )
 def test_the_marks_are_the_answers(page: Any, context: str) -> None:
     page.select_option("#top-k", "5")
