@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from polyspan.experiments.prepare import prepare
@@ -56,10 +55,12 @@ def test_two_processes_learn_what_one_learns(model: Path, tmp_path: Path, level:
     run_recipe(made(model, tmp_path / "one", 2048, level=level), quiet())
     assert run_together(made(model, tmp_path / "two", 1024, level=level)) == ["", ""]
     assert_same_steps(tmp_path / "one", tmp_path / "two")
-    one, two = (load_file(tmp_path / name / "model/model.safetensors") for name in ("one", "two"))
-    for name, value in one.items():
-        if "key.bias" not in name and name != "qa_outputs.bias":  # their gradients are rounding only
-            assert torch.allclose(value, two[name], atol=2e-4), name
+    start, one, two = (
+        load_file(folder / "model.safetensors") for folder in (model, tmp_path / "one/model", tmp_path / "two/model")
+    )
+    # Of single weights with hardly a gradient, rounding alone decides the direction.
+    moved, apart = (sum(float((one[name] - other[name]).norm()) ** 2 for name in one) ** 0.5 for other in (start, two))
+    assert apart < 0.02 * moved
     asked, twice = (
         [json.loads(line) for line in (tmp_path / name / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
         for name in ("one", "two")
