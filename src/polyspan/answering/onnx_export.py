@@ -17,6 +17,13 @@ from torch import Tensor, nn
 
 from polyspan.answering.onnx_gate import Gate, check_export
 from polyspan.answering.onnx_model import ONNX_FILE, OnnxError, OnnxReader, require
+from polyspan.answering.onnx_precision import (
+    input_ranges,
+    quantise,
+    quantise_embeddings,
+    split_skip_norms,
+    unpack_attention,
+)
 from polyspan.files import write_aside
 from polyspan.models.load import CALIBRATION_FILE, LoadedModel, load_model, resolve_model, save_around_weights
 
@@ -100,7 +107,7 @@ def export_model(
 
 
 def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModelProto:
-    """The model as a graph: any number of windows of any length, attention and layer norms fused.
+    """The model as a graph: any number of windows of any length, attention fused.
 
     Raises:
         OnnxError: PyTorch cannot export this kind of model.
@@ -127,17 +134,16 @@ def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModelPr
     except Exception as error:  # torch, onnxscript and onnx_ir have a dozen kinds
         reason = " ".join(str(error).split())[:240]
         raise OnnxError(f"{type(model).__name__}: cannot be exported to ONNX ({reason})") from error
-    return cast("ModelProto", onnx_ir.to_proto(fused[0] if isinstance(fused, tuple) else fused))
+    graph = cast("ModelProto", onnx_ir.to_proto(fused[0] if isinstance(fused, tuple) else fused))
+    split_skip_norms(graph)
+    return graph
 
 
 def round_to_8_bits(graph: ModelProto, loaded: LoadedModel) -> None:
     """In place; activation ranges are those on the shipped corpus, one question of each pair of languages."""
-    from polyspan.answering import onnx_precision
-
-    onnx_precision.unpack_attention(graph)
-    ranges = onnx_precision.input_ranges(graph, calibration_feeds(loaded.tokenizer))
-    onnx_precision.quantise(graph, ranges)
-    onnx_precision.quantise_embeddings(graph)
+    unpack_attention(graph)
+    quantise(graph, input_ranges(graph, calibration_feeds(loaded.tokenizer)))
+    quantise_embeddings(graph)
 
 
 def calibration_feeds(tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, NDArray[np.int64]]]:

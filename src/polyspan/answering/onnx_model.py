@@ -44,7 +44,13 @@ def open_session(model: Path | bytes) -> Any:
     options.log_severity_level = 3
     source = str(model) if isinstance(model, Path) else model
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            source,
+            options,
+            providers=["CPUExecutionProvider"],
+            # It would undo `split_skip_norms`.
+            disabled_optimizers=["SkipLayerNormFusion"],
+        )
     except Exception as error:  # onnxruntime's own kinds share no base class
         reason = " ".join(str(error).split())[:240]
         raise OnnxError(f"{model if isinstance(model, Path) else 'the export'}: cannot be opened ({reason})") from error

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Ranges = dict[str, tuple[Floats, Floats]]
 
-SMOOTHING = 0.5
+SMOOTHING = 0.7
 """Exponent of the input's range against the weight's: 0 leaves inputs as they are."""
 LEVELS = 63
 """Largest rounded weight. Of 127, two products overflow the 16 bits in which older processors add them."""
@@ -207,6 +207,34 @@ def quantise_embeddings(model: ModelProto) -> None:
             helper.make_node("Mul", [f"{target}_cast", f"{target}_steps"], [target], node.name),
         ]
     _replace_nodes(graph, nodes)
+
+
+def split_skip_norms(model: ModelProto) -> None:
+    """Take fused sums and layer norms apart, in place.
+
+    On processors of the x86 kind ``onnxruntime`` computes the fused ``SkipLayerNormalization`` many times
+    more slowly than ``Add`` and ``LayerNormalization`` one after the other.
+    """
+    from onnx import helper
+
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        if node.op_type != "SkipLayerNormalization" or node.domain != MICROSOFT:
+            nodes.append(node)
+            continue
+        given, skip, scale = node.input[:3]
+        shift, bias = ([*node.input[3:5], "", ""])[:2]
+        total = node.output[3] if len(node.output) > 3 and node.output[3] else f"{node.output[0]}_sum"
+        if bias:
+            nodes.append(helper.make_node("Add", [given, bias], [f"{total}_biased"], f"{total}_biased"))
+            given = f"{total}_biased"
+        nodes.append(helper.make_node("Add", [given, skip], [total], total))
+        settings = {a.name: helper.get_attribute_value(a) for a in node.attribute if a.name == "epsilon"}
+        inputs = [total, scale, *([shift] if shift else [])]
+        nodes.append(
+            helper.make_node("LayerNormalization", inputs, [node.output[0]], node.output[0], axis=-1, **settings)
+        )
+    _replace_nodes(model.graph, nodes)
 
 
 def _factors(span: Floats, weights: list[Floats], smoothing: float) -> Floats:
