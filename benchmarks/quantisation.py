@@ -66,7 +66,7 @@ def ways(ranges: Any) -> dict[str, Callable[[Any], Any]]:
     """Name to a function from the fp32 graph to the rounded one."""
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-    from polyspan.answering.onnx_precision import linears, quantise, quantise_embeddings
+    from polyspan.answering.onnx_precision import SAFE_LEVELS, linears, quantise, quantise_embeddings
 
     def ours(leave_out: bool = False, **options: Any) -> Callable[[Any], Any]:
         def way(graph: Any) -> Any:
@@ -90,34 +90,36 @@ def ways(ranges: Any) -> dict[str, Callable[[Any], Any]]:
 
     return {
         "fp32": lambda graph: graph,
-        "naive: dynamic, one scale a matrix, everything": naive,
-        "dynamic, a scale an output": ours(smoothing=0.0, levels=127, dynamic=True),
-        "dynamic, smoothing 0.5": ours(smoothing=0.5, levels=127, dynamic=True),
-        "fixed ranges, a scale an output": ours(smoothing=0.0, levels=127),
-        "fixed ranges, smoothing 0.5": ours(smoothing=0.5, levels=127),
-        "fixed ranges, smoothing 0.5, 7-bit weights": ours(smoothing=0.5, levels=63),
-        "fixed ranges, smoothing 0.5, FFN output layers left out": ours(smoothing=0.5, levels=127, leave_out=True),
-        "fixed ranges, smoothing 0.7": ours(smoothing=0.7, levels=127),
-        "fixed ranges, smoothing 0.8": ours(smoothing=0.8, levels=127),
-        "fixed ranges, smoothing 0.8, 7-bit weights": ours(smoothing=0.8, levels=63),
-        "fixed ranges, smoothing 0.9": ours(smoothing=0.9, levels=127),
+        "naive: dynamic, one scale a matrix": dynamic(per_channel=False),
+        "dynamic, a scale an output": dynamic(per_channel=True),
+        "fixed ranges, a scale an output": ours(apart=0.0),
+        "the same, FFN output layers in fp32": ours(leave_out=True, apart=0.0),
+        "the same, 1% of input units apart": ours(apart=0.01),
+        "the same, 2% of input units apart (shipped)": ours(),
+        "the same, 2% apart, 7-bit weights": ours(levels=SAFE_LEVELS),
+        "the same, 5% of input units apart": ours(apart=0.05),
         "weights only, 8 bits in blocks of 128": blocks(8, 128),
         "weights only, 4 bits in blocks of 32": blocks(4, 32),
     }
 
 
-def naive(graph: Any) -> Any:
-    """What ``onnxruntime``'s dynamic quantisation does when nothing is chosen."""
+def dynamic(per_channel: bool) -> Callable[[Any], Any]:
+    """The dynamic quantisation of ``onnxruntime``, heads included."""
     import logging
 
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    logging.disable(logging.INFO)
-    with tempfile.TemporaryDirectory() as folder:
-        onnx.save(graph, f"{folder}/fp32.onnx")
-        quantize_dynamic(f"{folder}/fp32.onnx", f"{folder}/int8.onnx", weight_type=QuantType.QInt8)
-        return onnx.load(f"{folder}/int8.onnx")
+    def way(graph: Any) -> Any:
+        logging.disable(logging.INFO)
+        with tempfile.TemporaryDirectory() as folder:
+            onnx.save(graph, f"{folder}/fp32.onnx")
+            quantize_dynamic(
+                f"{folder}/fp32.onnx", f"{folder}/int8.onnx", per_channel=per_channel, weight_type=QuantType.QInt8
+            )
+            return onnx.load(f"{folder}/int8.onnx")
+
+    return way
 
 
 def measure(tokenizer: Any, graph: Any, corpus: Any, pairs: Any) -> tuple[dict[str, float], list[str | None]]:

@@ -103,7 +103,9 @@ def test_an_export_is_known_by_its_folder(exported: Path) -> None:
         load_model(str(exported))
 
 
-def test_answers_in_8_bits_do_not_depend_on_their_batch(rounded: tuple[Path, Path]) -> None:
+def test_answers_in_8_bits_do_not_depend_on_their_batch(
+    rounded: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, folder = rounded
     onnx, torch_ = Answerer(str(folder)), Answerer(str(source))
     alone = [onnx.answer(question, text, top_k=5) for question in QUESTIONS for text in TEXTS]
@@ -116,6 +118,10 @@ def test_answers_in_8_bits_do_not_depend_on_their_batch(rounded: tuple[Path, Pat
         wanted, found = torch_.loaded.model(**inputs).start_logits, onnx.loaded.model(**inputs).start_logits
     assert np.corrcoef(wanted.flatten(), found.flatten())[0, 1] > 0.98
     assert not torch.equal(wanted, found)
+    monkeypatch.setattr(onnx_model, "adds_exactly", lambda: False)
+    if json.loads((folder / "export.json").read_text(encoding="utf-8"))["needs_vnni"]:
+        with pytest.raises(OnnxError, match=r"rounded for processors with VNNI, .* export it again here"):
+            Answerer(str(folder))
 
 
 def test_the_gate_refuses_an_export_that_answers_otherwise(

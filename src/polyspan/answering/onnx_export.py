@@ -16,8 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from polyspan.answering.onnx_gate import Gate, check_export
-from polyspan.answering.onnx_model import ONNX_FILE, OnnxError, OnnxReader, require
+from polyspan.answering.onnx_model import EXPORT_FILE, ONNX_FILE, OnnxError, OnnxReader, require
 from polyspan.answering.onnx_precision import (
+    LEVELS,
+    SAFE_LEVELS,
+    adds_exactly,
     input_ranges,
     quantise,
     quantise_embeddings,
@@ -34,8 +37,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Precision = Literal["fp32", "int8"]
-EXPORT_FILE = "export.json"
-"""In an export: what it was made from, its precision, and what the gate measured."""
 LARGEST_FILE = 1_900_000_000
 """Bytes; a file of this format ends at 2 GiB, larger weights go into a second one."""
 CALIBRATION_TEXTS = "commons/dev"
@@ -91,6 +92,7 @@ def export_model(
         report = {
             "model": name,
             "precision": precision,
+            "needs_vnni": precision == "int8" and adds_exactly(),
             "data": gate.corpus.name,
             "rows": len(gate.pairs),
             "max_f1_loss": gate.max_loss,
@@ -142,7 +144,8 @@ def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModelPr
 def round_to_8_bits(graph: ModelProto, loaded: LoadedModel) -> None:
     """In place; activation ranges are those on the shipped corpus, one question of each pair of languages."""
     unpack_attention(graph)
-    quantise(graph, input_ranges(graph, calibration_feeds(loaded.tokenizer)))
+    ranges = input_ranges(graph, calibration_feeds(loaded.tokenizer))
+    quantise(graph, ranges, LEVELS if adds_exactly() else SAFE_LEVELS)
     quantise_embeddings(graph)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from polyspan.answering.onnx_precision import adds_exactly
 from polyspan.errors import PolyspanError
 from polyspan.models.load import LoadedModel, load_tokenizer, resolve_model
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
 ONNX_FILE = "model.onnx"
+EXPORT_FILE = "export.json"
+"""In an export: what it was made from, its precision, and what the gate measured."""
 
 
 class OnnxError(PolyspanError):
@@ -109,5 +113,8 @@ def load_onnx(name: str) -> LoadedModel:
     folder = Path(resolve_model(name))
     if not is_export(str(folder)):
         raise OnnxError(f"{name}: not exported to ONNX; do: polyspan export {name} --format onnx, and name that folder")
+    about = folder / EXPORT_FILE
+    if about.is_file() and json.loads(about.read_text(encoding="utf-8")).get("needs_vnni") and not adds_exactly():
+        raise OnnxError(f"{name}: was rounded for processors with VNNI, and this one has none; export it again here")
     reader = cast("PreTrainedModel", OnnxReader(folder))  # called like one
     return LoadedModel(reader, load_tokenizer(name, str(folder)), name, fresh_head=False)

@@ -2,19 +2,21 @@
 
 Weights are rounded to 8 bits, each output unit with a scale of its own. Activations are rounded to 8 bits too,
 with one scale and zero point for a layer, fixed beforehand from calibration texts, so that an answer never
-depends on what else is in its batch. What makes such encoders near-random when this is done naively is a handful
-of input units whose values are tens of times larger than the rest and take the whole range. They are made
-smaller first, and the rows of the weights they meet larger by as much (SmoothQuant, Xiao et al. 2023, equation
-4), which changes nothing in exact arithmetic.
+depends on what else is in its batch. What makes such encoders lose their answers when this is done naively is a
+handful of input units whose values are tens of times larger than the rest and take the whole range. Their part of
+the product is computed apart, in fp32, as in LLM.int8() (Dettmers et al. 2022, section 3.2), but they are chosen
+beforehand.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import platform
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -23,13 +25,21 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Ranges = dict[str, tuple[Floats, Floats]]
 
-SMOOTHING = 0.7
-"""Exponent of the input's range against the weight's: 0 leaves inputs as they are."""
-LEVELS = 63
-"""Largest rounded weight. Of 127, two products overflow the 16 bits in which older processors add them."""
+APART = 0.02
+"""Share of each layer's input units that are computed in fp32: those of the largest ranges."""
+LEVELS, SAFE_LEVELS = 127, 63
+"""Largest rounded weight; of the latter, the sum of two products never overflows 16 bits, see `adds_exactly`."""
 FEWEST_OUTPUTS = 8
 """Layers with fewer output units are heads: cheap, and what they give is the answer."""
 MICROSOFT = "com.microsoft"
+
+
+def adds_exactly() -> bool:
+    """Whether this processor adds 8-bit products in 32 bits.
+
+    Of the x86 kind those without VNNI add two of them in 16 bits, and overflow without a word.
+    """
+    return platform.machine().lower() not in {"x86_64", "amd64"} or torch.cpu._is_vnni_supported()
 
 
 def unpack_attention(model: ModelProto) -> None:
@@ -119,65 +129,59 @@ def input_ranges(model: ModelProto, feeds: Iterable[dict[str, NDArray[np.int64]]
 def quantise(
     model: ModelProto,
     ranges: Ranges,
-    smoothing: float = SMOOTHING,
     levels: int = LEVELS,
+    apart: float = APART,
     keep: Iterable[str] = (),
-    dynamic: bool = False,
 ) -> None:
     """Round the products with constant matrices to 8 bits, in place.
 
     Args:
         model: after `unpack_attention`.
         ranges: of `input_ranges`.
-        smoothing: share of an input unit's range that goes over to the weights, in the logarithm; 0 to 1.
         levels: largest rounded weight, at most 127.
+        apart: share of each layer's input units, those of the largest ranges, whose products stay in fp32.
         keep: names of nodes that stay in fp32.
-        dynamic: take the range of each layer's input from the batch at hand instead of ``ranges``.
     """
     from onnx import helper, numpy_helper
 
     graph = model.graph
     chosen = {name: weight for name, weight in linears(model).items() if name not in set(keep)}
-    readers: defaultdict[str, list[str]] = defaultdict(list)
-    for node in graph.node:
-        if node.name in chosen:
-            readers[node.input[0]].append(node.name)
-    factors = {
-        source: _factors(np.maximum(-ranges[source][0], ranges[source][1]), [chosen[n] for n in names], smoothing)
-        for source, names in readers.items()
-    }
+    plans = {node.input[0]: _plan(ranges[node.input[0]], apart) for node in graph.node if node.name in chosen}
     nodes: list[NodeProto] = []
-    done: set[str] = set()
+    begun: set[str] = set()
 
     def constant(name: str, value: NDArray[np.generic]) -> str:
         graph.initializer.append(numpy_helper.from_array(value, name))
         return name
 
+    def add(op: str, inputs: list[str], output: str, domain: str = "", **settings: int) -> str:
+        nodes.append(helper.make_node(op, inputs, [output], output, domain=domain, **settings))
+        return output
+
     for node in graph.node:
         if node.name not in chosen:
             nodes.append(node)
             continue
-        source, factor = node.input[0], factors[node.input[0]]
-        smooth, rounded_name = (f"{source}_smooth", f"{source}_8bit") if smoothing else (source, f"{source}_8bit")
-        if source not in done:
-            done.add(source)
-            if smoothing:
-                by = constant(f"{source}_factor", (1 / factor).astype(np.float32))
-                nodes.append(helper.make_node("Mul", [source, by], [smooth], smooth))
-            if not dynamic:
-                low, high = (part / factor for part in ranges[source])
-                scale, zero = _scale(float(low.min()), float(high.max()))
-                inputs = [smooth, constant(f"{source}_scale", scale), constant(f"{source}_zero", zero)]
-                nodes.append(helper.make_node("QuantizeLinear", inputs, [rounded_name], rounded_name))
-        weight = chosen[node.name] * factor[:, None]
-        steps = np.maximum(np.abs(weight).max(axis=0), 1e-8) / levels
-        matrix = constant(f"{node.name}_weight", np.rint(weight / steps).astype(np.int8))
-        scales = constant(f"{node.name}_steps", steps.astype(np.float32))
-        if dynamic:
-            op, inputs = "DynamicQuantizeMatMul", [smooth, matrix, scales]
-        else:
-            op, inputs = "MatMulIntegerToFloat", [rounded_name, matrix, f"{source}_scale", scales, f"{source}_zero"]
-        nodes.append(helper.make_node(op, inputs, list(node.output), node.name, domain=MICROSOFT))
+        source, name, target = node.input[0], node.name, node.output[0]
+        plan, weight = plans[source], chosen[node.name]
+        if source not in begun:
+            begun.add(source)
+            scale, zero = constant(f"{source}_scale", plan.scale), constant(f"{source}_zero", plan.zero)
+            add("QuantizeLinear", [source, scale, zero], f"{source}_8bit")
+            if len(plan.apart):
+                add("Gather", [source, constant(f"{source}_units", plan.apart)], f"{source}_apart", axis=-1)
+        rest = weight.copy()
+        rest[plan.apart] = 0
+        steps = np.maximum(np.abs(rest).max(axis=0), 1e-8) / levels
+        matrix = constant(f"{name}_weight", np.rint(rest / steps).astype(np.int8))
+        scales = constant(f"{name}_steps", steps.astype(np.float32))
+        inputs = [f"{source}_8bit", matrix, f"{source}_scale", scales, f"{source}_zero"]
+        rounded = add(
+            "MatMulIntegerToFloat", inputs, f"{target}_rounded" if len(plan.apart) else target, domain=MICROSOFT
+        )
+        if len(plan.apart):
+            exact = constant(f"{name}_apart", weight[plan.apart])
+            add("Add", [rounded, add("MatMul", [f"{source}_apart", exact], f"{target}_exact")], target)
     _replace_nodes(graph, nodes)
     if all(entry.domain != MICROSOFT for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
@@ -237,20 +241,25 @@ def split_skip_norms(model: ModelProto) -> None:
     _replace_nodes(model.graph, nodes)
 
 
-def _factors(span: Floats, weights: list[Floats], smoothing: float) -> Floats:
-    """By how much each input unit is divided: its range to the smoothing, over the weights' to the rest."""
-    if not smoothing:
-        return np.ones_like(span)
-    of_weights = np.maximum.reduce([np.abs(weight).max(axis=1) for weight in weights])
-    factor = np.maximum(span, 1e-5) ** smoothing / np.maximum(of_weights, 1e-5) ** (1 - smoothing)
-    return np.asarray(np.maximum(factor / np.median(factor), 1e-2), np.float32)
+@dataclass(frozen=True)
+class _Plan:
+    """How one layer's input is rounded: a scale and zero point for all units but those ``apart``.
+
+    Those are clipped to the range of the others, and their rounded weights are 0.
+    """
+
+    apart: NDArray[np.int64]
+    scale: NDArray[np.float32]
+    zero: NDArray[np.uint8]
 
 
-def _scale(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Scale and zero point of numbers between these, 0 being one of them exactly."""
-    low, high = min(low, 0.0), max(high, 1e-8)
-    scale = (high - low) / 255
-    return np.array(scale, np.float32), np.array(round(-low / scale), np.uint8)
+def _plan(extremes: tuple[Floats, Floats], apart: float) -> _Plan:
+    span = np.maximum(-extremes[0], extremes[1])
+    largest = np.sort(np.argsort(-span, kind="stable")[: round(apart * len(span))])
+    low, high = (np.delete(part, largest) for part in extremes)
+    bottom, top = min(float(low.min()), 0.0), max(float(high.max()), 1e-8)
+    scale = (top - bottom) / 255
+    return _Plan(largest, np.array(scale, np.float32), np.array(round(-bottom / scale), np.uint8))
 
 
 def _replace_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:

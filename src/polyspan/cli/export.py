@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -56,6 +57,7 @@ def export(
     require("onnx", "onnxscript", "onnxruntime")
     layout: Any = kind or guess_kind(data)
     corpus = load_corpus(data, kind=layout, languages=languages.split(",") if languages else None)
+    corpus = replace(corpus, name=data)
     rules = rules_for(None if is_shipped(data) else layout, corpus.languages)
     gate = Gate(corpus, limit_pairs(corpus.pairs(), limit), rules, max_f1_loss)
     suffix = "-int8" if precision is Precision.int8 else ""
