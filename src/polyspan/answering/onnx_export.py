@@ -132,11 +132,11 @@ def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModelPr
                 external_data=False,
             )
             assert program is not None  # only without dynamo
-            fused = optimize_for_ort(program.model)
+            fused, _ = optimize_for_ort(program.model)
     except Exception as error:  # torch, onnxscript and onnx_ir have a dozen kinds
         reason = " ".join(str(error).split())[:240]
         raise OnnxError(f"{type(model).__name__}: cannot be exported to ONNX ({reason})") from error
-    graph = cast("ModelProto", onnx_ir.to_proto(fused[0] if isinstance(fused, tuple) else fused))
+    graph = onnx_ir.to_proto(fused)
     split_skip_norms(graph)
     return graph
 

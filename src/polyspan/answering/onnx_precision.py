@@ -13,7 +13,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -154,7 +154,7 @@ def quantise(
         graph.initializer.append(numpy_helper.from_array(value, name))
         return name
 
-    def add(op: str, inputs: list[str], output: str, domain: str = "", **settings: int) -> str:
+    def add(op: str, inputs: list[str], output: str, domain: str = "", **settings: Any) -> str:
         nodes.append(helper.make_node(op, inputs, [output], output, domain=domain, **settings))
         return output
 
