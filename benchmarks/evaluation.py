@@ -301,9 +301,9 @@ def show(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=100, highlight=False)
+    console = Console(width=120, highlight=False)
     table = Table(box=None)
-    for heading in ("", "rows/s", *(f"{part}, s" for part in PARTS), "processor, s", "decoding + scoring"):
+    for heading in ("", "rows/s", *(f"{part}, s" for part in PARTS), "processor, s", "dec. + scoring"):
         table.add_column(heading, justify="right" if heading else "left")
     for precision, found in report["precisions"].items():
         for name in CONTESTANTS:
