@@ -115,7 +115,11 @@ def dynamic(per_channel: bool) -> Callable[[Any], Any]:
         with tempfile.TemporaryDirectory() as folder:
             onnx.save(graph, f"{folder}/fp32.onnx")
             quantize_dynamic(
-                f"{folder}/fp32.onnx", f"{folder}/int8.onnx", per_channel=per_channel, weight_type=QuantType.QInt8
+                f"{folder}/fp32.onnx",
+                f"{folder}/int8.onnx",
+                per_channel=per_channel,
+                weight_type=QuantType.QInt8,
+                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
             )
             return onnx.load(f"{folder}/int8.onnx")
 

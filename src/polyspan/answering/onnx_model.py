@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 ONNX_FILE = "model.onnx"
 EXPORT_FILE = "export.json"
 """In an export: what it was made from, its precision, and what the gate measured."""
+PART_TOKENS = 512
+"""Larger batches are read in parts of so many tokens: what a part needs then stays in the processor's cache."""
 
 
 class OnnxError(PolyspanError):
@@ -88,12 +91,20 @@ class OnnxReader(nn.Module):
                 each (batch, tokens), int64.
 
         Returns:
-            ``start_logits`` and ``end_logits``, each (batch, tokens), fp32.
+            ``start_logits`` and ``end_logits``, each (batch, tokens), fp32; 0 on some of the padding.
         """
         from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
         feed = {name: inputs[name].numpy() for name in self.inputs}
-        start, end = self.session.run(["start_logits", "end_logits"], feed)
+        rows, tokens = feed["input_ids"].shape
+        start, end = np.zeros((2, rows, tokens), np.float32)
+        step = max(1, PART_TOKENS // tokens)
+        for first in range(0, rows, step):
+            part = slice(first, first + step)
+            longest = int(feed["attention_mask"][part].sum(axis=1).max())
+            cut = {name: values[part, :longest] for name, values in feed.items()}
+            found = self.session.run(["start_logits", "end_logits"], cut)
+            start[part, :longest], end[part, :longest] = found
         return QuestionAnsweringModelOutput(start_logits=torch.from_numpy(start), end_logits=torch.from_numpy(end))
 
 
