@@ -253,7 +253,13 @@ def _label(result: Result, usual: Mapping[str, str]) -> str:
     if result.method == "zero-shot":
         return result.method
     tree = _keys(result, *_OF_A_RUN, *_OTHER_COLUMNS)
-    shown = [f"{key.rpartition('.')[2]} {tree.get(key)}" for key in usual if str(tree.get(key)) != usual[key]]
+    shown = [
+        f"{key.rpartition('.')[2]} {tree.get(key)}"
+        for key in usual
+        if str(tree.get(key)) != usual[key] and not key.startswith("data.replay")
+    ]
+    if any(key.startswith("data.replay.") for key in tree):
+        shown.append(f"replay {tree.get('data.replay.seeds') or 'of all'}")
     return f"{result.method}, {', '.join(shown)}" if shown else result.method
 
 
