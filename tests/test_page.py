@@ -211,7 +211,7 @@ def test_a_file_can_be_opened_or_dropped(page: Any, tmp_path: Path) -> None:
     (tmp_path / "old.txt").write_bytes("Brücke".encode("latin-1"))
     for name, text in (("arabic.txt", ARABIC), ("wide.txt", EMOJI)):
         page.set_input_files("#file", tmp_path / name)
-        page.wait_for_function("text => document.querySelector('#context').value === text", arg=text)
+        sync_api.expect(page.locator("#context")).to_have_value(text)
     page.set_input_files("#file", tmp_path / "old.txt")
     page.wait_for_selector("#problem", state="visible")
     assert "old.txt is not a text in UTF-8" in page.locator("#problem").text_content()
@@ -224,7 +224,7 @@ def test_a_file_can_be_opened_or_dropped(page: Any, tmp_path: Path) -> None:
                 document.querySelector("#text-panel").dispatchEvent(new DragEvent(kind, options));
         }"""
     )
-    page.wait_for_function("document.querySelector('#context').value === 'Dropped 😀'")
+    sync_api.expect(page.locator("#context")).to_have_value("Dropped 😀")
     assert page.locator("#problem").is_hidden()
 
 
@@ -313,7 +313,7 @@ def test_a_server_with_a_key(browser: Any, tmp_path: Path) -> None:
         page.goto(address)
         page.fill("#key", "open says me")
         page.keyboard.press("Tab")
-        page.wait_for_function("document.querySelector('#model').textContent === 'The key is wrong'")
+        sync_api.expect(page.locator("#model")).to_have_text("The key is wrong")
         page.fill("#key", "open sesame")
         page.keyboard.press("Tab")
         page.wait_for_selector("#model[data-state=ready]")
