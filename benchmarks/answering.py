@@ -6,7 +6,7 @@ Contestants, each in a process of its own that keeps its model loaded:
 
 - ``old-pipeline``: ``pipeline("question-answering")`` of transformers 4.57, fp32, as its users call it, in an
   environment of its own (see ``old_pipeline.py``), made where it is missing;
-- ``torch-fp32`` and ``torch-bf16``: ``Answerer`` in these precisions;
+- ``torch-fp32`` and, where the processor multiplies in it, ``torch-bf16``: ``Answerer`` in these precisions;
 - ``onnx-fp32`` and ``onnx-int8``: ``Answerer`` on what ``polyspan export`` writes.
 
 All read the same weights and take the same calls, in turn, round after round. Contexts and questions are the
@@ -70,16 +70,18 @@ def main() -> None:
     if arguments.contestant:
         serve(arguments.contestant, arguments.folder)
         return
+    from polyspan.encoding.precision import multiplies_in_bf16
     from polyspan.models.load import resolve_model
 
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     folder = resolve_model(arguments.model)
     exports = make_exports(folder, arguments.exports, arguments.quick)
     old = arguments.old_python or environment(None)
-    racers = {name: start(name, old, exports.get(name, folder)) for name in CONTESTANTS}
+    contestants = [name for name in CONTESTANTS if name != "torch-bf16" or multiplies_in_bf16("cpu")]
+    racers = {name: start(name, old, exports.get(name, folder)) for name in contestants}
     questions, contexts = items(folder)
     rounds, alone = (2, 4) if arguments.quick else (arguments.rounds or 10, 16)
-    times: dict[str, dict[str, list[float]]] = {name: {"single": [], "batch": []} for name in CONTESTANTS}
+    times: dict[str, dict[str, list[float]]] = {name: {"single": [], "batch": []} for name in racers}
     for number in range(rounds + 1):  # the first warms up
         for name, racer in racers.items():
             picked = [(number * alone + at) % ITEMS for at in range(alone)]
@@ -207,7 +209,7 @@ def summary(
         }
         for name, found in times.items()
     }
-    fit = [name for name in CONTESTANTS[1:] if f1["torch-fp32"] - f1[name] <= 0.5]
+    fit = [name for name in rows if name != "old-pipeline" and f1["torch-fp32"] - f1[name] <= 0.5]
     old = rows["old-pipeline"]
     fastest = {key: min(fit, key=lambda name: rows[name][f"{key}_median_ms"]) for key in ("single", "batch")}
     return {

@@ -75,12 +75,9 @@ def main() -> None:
 
 def precisions() -> list[str]:
     """fp32, and bf16 where `polyspan evaluate` would take it on this machine."""
-    import torch
+    from polyspan.encoding.precision import multiplies_in_bf16
 
-    from polyspan.encoding.predict import inference_precision
-
-    fast = not isinstance(inference_precision(torch.nn.Linear(1, 1)), nullcontext)
-    return ["fp32", "bf16"] if fast else ["fp32"]
+    return ["fp32", "bf16"] if multiplies_in_bf16("cpu") else ["fp32"]
 
 
 def race(contestant: str, precision: str, model: str, limit: int | None) -> dict[str, Any]:

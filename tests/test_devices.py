@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from polyspan.encoding.predict import inference_precision
 from polyspan.experiments.run import read_metrics, run_recipe
 from polyspan.training.trainer import device_arguments
 from tiny_models import tiny_unigram
@@ -52,3 +53,12 @@ def test_precision_is_chosen_by_the_device(monkeypatch: pytest.MonkeyPatch) -> N
     for there in (True, False):
         monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda there=there: there)
         assert device_arguments("auto")["bf16"] is there
+
+
+def test_processors_without_bf16_train_and_answer_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for there in (True, False):
+        monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda there=there: there)
+        monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+        assert device_arguments("auto")["bf16"] is there
+        assert isinstance(inference_precision(torch.nn.Linear(1, 1)), torch.autocast) is there

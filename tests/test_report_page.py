@@ -118,10 +118,10 @@ def test_examples_are_filtered_and_searched(page: Any) -> None:
     assert page.inner_text("#example-count") == "48 examples"
     page.select_option("#pick-outcome", "")
     page.fill("#pick-search", "bezahlte Brücke 3")
-    page.wait_for_function("document.getElementById('example-count').textContent === '3 examples'")
+    sync_api.expect(page.locator("#example-count")).to_have_text("3 examples")
     assert page.locator("#example-list [lang=de]").count() == 3
     page.fill("#pick-search", "nothing like it")
-    page.wait_for_function("document.getElementById('example-count').textContent === '0 examples'")
+    sync_api.expect(page.locator("#example-count")).to_have_text("0 examples")
     assert "No example is left" in page.inner_text("#example-detail")
 
 

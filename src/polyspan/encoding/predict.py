@@ -12,6 +12,7 @@ import torch
 
 from polyspan.corpus.model import Pair, ParallelCorpus
 from polyspan.encoding.batches import token_batches
+from polyspan.encoding.precision import multiplies_in_bf16
 from polyspan.encoding.spans import (
     MAX_ANSWER_TOKENS,
     UNSCALED,
@@ -136,9 +137,4 @@ def read_windows(
 def inference_precision(model: nn.Module) -> torch.autocast | nullcontext[None]:
     """bf16 where the model's device multiplies in it, its own precision elsewhere."""
     device = next(model.parameters()).device.type
-    fast = (
-        torch.cuda.is_bf16_supported()
-        if device == "cuda"
-        else device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    )
-    return torch.autocast(device, dtype=torch.bfloat16) if fast else nullcontext()
+    return torch.autocast(device, dtype=torch.bfloat16) if multiplies_in_bf16(device) else nullcontext()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
+from polyspan.encoding.precision import multiplies_in_bf16
 from polyspan.encoding.windows import Windows
 from polyspan.objectives import Losses, Weights, combined_loss, trust_sum
 from polyspan.training.batches import INDICES, WINDOWS, EpochBatches, train_loader
@@ -242,15 +243,10 @@ def device_arguments(precision: str) -> dict[str, bool]:
     "auto" is bf16 where the device multiplies in it, else fp32.
     """
     if precision == "auto":
-        precision = "bf16" if _has_bf16() else "fp32"
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        precision = "bf16" if multiplies_in_bf16(device) else "fp32"
     return {
         "bf16": precision == "bf16",
         "fp16": precision == "fp16",
         "use_cpu": not torch.accelerator.is_available(),
     }
-
-
-def _has_bf16() -> bool:
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
