@@ -93,7 +93,7 @@ def _table(first: str, comparison: Comparison, rows: list[tuple[str, Difference]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), collapse_padding=True, show_edge=False)
     table.add_column(first, no_wrap=True)
     interval = f"{100 * comparison.level:g}% interval"
     headings = (comparison.a, comparison.b, "diff.", interval, p_value.replace("_", " "), "effect")
