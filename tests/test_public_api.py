@@ -19,6 +19,15 @@ from polyspan.cli.main import app
 
 QUICK = 0.3
 """Seconds of processor time; the clock on the wall says more of a busy machine than of us."""
+BARE = """
+import typer
+
+app = typer.Typer()
+app.command("a")(lambda: None)
+app.command("b")(lambda: None)
+app()
+"""
+"""The least that has a help page: what its libraries take on a slow machine is not ours."""
 
 COMMANDS = {
     "ask",
@@ -138,7 +147,8 @@ def test_import_is_quick() -> None:
 
 
 def test_help_is_quick() -> None:
-    assert processor_seconds(str(Path(sys.executable).with_name("polyspan")), "--help") < QUICK
+    seconds = processor_seconds(str(Path(sys.executable).with_name("polyspan")), "--help")
+    assert seconds < QUICK or seconds < 1.7 * processor_seconds(sys.executable, "-c", BARE, "--help")
 
 
 def test_help_needs_none_of_the_heavy_libraries() -> None:
