@@ -94,7 +94,8 @@ def test_each_recipe_trains_and_is_judged(name: str, model: Path, table: Path, t
     result = run_recipe(load_recipe(SHIPPED[name], settings), quiet(), leakage="ignore")
     assert (tmp_path / "run/model/model.safetensors").is_file()
     steps = read_metrics(tmp_path / "run")
-    assert all(step["loss"] >= 0 for step in steps)
+    # Before its first step the student is its teacher: a divergence of 0, up to rounding of either sign.
+    assert all(step["loss"] > -1e-6 for step in steps)
     assert any(step["kl"] != 0 for step in steps) <= (recipe.objective.alpha_kl > 0)
     if recipe.evaluation is not None:
         assert result.matrix is not None
