@@ -130,16 +130,21 @@ def test_the_package_is_typed() -> None:
 
 
 def processor_seconds(*command: str) -> float:
-    """The least of a few tries, as caches and other work on the machine only ever add to it."""
-    tries = []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, check=True, capture_output=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        tries.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        if tries[-1] < QUICK:
-            break
-    return min(tries)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def is_quick(command: list[str], least: list[str]) -> bool:
+    """Once in a few tries under the limit, or under twice the least: other work on the machine only ever adds."""
+    ours, theirs = [], []
+    for _ in range(6):
+        ours.append(processor_seconds(*command))
+        theirs.append(processor_seconds(*least))
+        if min(ours) < max(QUICK, 2 * min(theirs)):
+            return True
+    return False
 
 
 def test_import_is_quick() -> None:
@@ -147,8 +152,8 @@ def test_import_is_quick() -> None:
 
 
 def test_help_is_quick() -> None:
-    seconds = processor_seconds(str(Path(sys.executable).with_name("polyspan")), "--help")
-    assert seconds < QUICK or seconds < 1.7 * processor_seconds(sys.executable, "-c", BARE, "--help")
+    polyspan_help = [str(Path(sys.executable).with_name("polyspan")), "--help"]
+    assert is_quick(polyspan_help, least=[sys.executable, "-c", BARE, "--help"])
 
 
 def test_help_needs_none_of_the_heavy_libraries() -> None:
