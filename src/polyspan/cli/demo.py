@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-LIMIT = 12
+LIMIT = 6
 QUESTION_LANGUAGE, CONTEXT_LANGUAGE = "hi", "de"
 
 
