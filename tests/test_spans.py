@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,7 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from polyspan.corpus import Answer, Pair, ParallelCorpus, Passage, Seed
 from polyspan.encoding import make_windows, tokenise_corpus
 from polyspan.encoding.predict import predict
-from polyspan.encoding.spans import best_token_spans
+from polyspan.encoding.spans import best_token_spans, rank_spans, window_candidates
+from polyspan.encoding.tokens import TokenisedText
 from polyspan.models import load_model
 from tiny_models import TEXTS, tiny_bert, tiny_unigram
 
@@ -148,3 +150,19 @@ def test_a_context_without_tokens_has_no_answer(
     (prediction,) = predict(*reader, corpus, [pair], top_k=3)
     assert prediction.spans == []
     assert prediction.no_answer > 0.9
+
+
+@pytest.mark.parametrize("top", [30.0, 3000.0])
+def test_scores_of_a_sure_model_are_no_more_than_one(top: float) -> None:
+    """Single precision has some 7 digits: sums of large logits would come out above the sum of all."""
+    generator = torch.Generator().manual_seed(1)
+    text = TokenisedText(np.arange(40), np.array([[2 * i, 2 * i + 1] for i in range(40)]))
+    context = "x " * 40
+    for _ in range(200):
+        start, end = (torch.randn(1, 42, generator=generator) * top for _ in range(2))
+        mask = torch.zeros(1, 42, dtype=torch.bool)
+        mask[:, 1:41] = True
+        parts = [(0, window_candidates(start, end, mask, [1], top_k=5)[0])]
+        spans, no_answer = rank_spans(text, context, parts, 5)
+        assert all(0 <= span.score <= 1 for span in spans)
+        assert sum(span.score for span in spans) + no_answer <= 1 + 1e-12

@@ -112,18 +112,19 @@ def window_candidates(
         max_answer_tokens: longest answer.
     """
     values, begins, ends = best_token_spans(start_logits, end_logits, context_mask, top_k + SPARE, max_answer_tokens)
-    null = (start_logits[:, 0].float() + end_logits[:, 0].float()).tolist()
-    totals = [
-        logits.float().masked_fill(~context_mask, EXCLUDED).logsumexp(1).tolist()
-        for logits in (start_logits, end_logits)
-    ]
+    # In double precision, which some devices lack: in single, a share of all spans can come out above 1.
+    start_logits, end_logits, context_mask = start_logits.cpu().double(), end_logits.cpu().double(), context_mask.cpu()
+    of_starts, of_ends = (logits.masked_fill(~context_mask, EXCLUDED) for logits in (start_logits, end_logits))
+    exact = (of_starts.gather(1, begins.cpu()) + of_ends.gather(1, ends.cpu().clamp(max=of_ends.shape[1] - 1))).tolist()
+    totals = [logits.logsumexp(1).tolist() for logits in (of_starts, of_ends)]
+    null = (start_logits[:, 0] + end_logits[:, 0]).tolist()
     found = []
-    rows = zip(values.tolist(), begins.tolist(), ends.tolist(), first_context, strict=True)
-    for row, (row_values, row_begins, row_ends, first) in enumerate(rows):
+    rows = zip((values > EXCLUDED / 2).tolist(), exact, begins.tolist(), ends.tolist(), first_context, strict=True)
+    for row, (row_real, row_values, row_begins, row_ends, first) in enumerate(rows):
         spans = [
             (begin - first, end - first, value)
-            for value, begin, end in zip(row_values, row_begins, row_ends, strict=True)
-            if value > EXCLUDED / 2
+            for real, value, begin, end in zip(row_real, row_values, row_begins, row_ends, strict=True)
+            if real
         ]
         found.append(Candidates(spans, null[row], totals[0][row], totals[1][row]))
     return found
@@ -175,7 +176,7 @@ def rank_spans(
         if start >= end or (start, end) in seen:
             continue
         seen.add((start, end))
-        spans.append(Span(context[start:end], start, end, math.exp(score)))
+        spans.append(Span(context[start:end], start, end, math.exp(min(score, 0.0))))  # only rounding is above 0
         if len(spans) == top_k:
             break
     return spans, no_answer
