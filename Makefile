@@ -1,6 +1,7 @@
 # Every target sets up its own .venv from a bare Python 3.11 or later.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test test-all venv check coverage docs release-check
 
@@ -8,10 +9,10 @@ demo: venv
 	$(BIN)/polyspan demo
 
 test: venv check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-all: venv check
-	$(BIN)/python -m pytest -m ""
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m ""
 
 check: venv
 	$(BIN)/ruff check .
