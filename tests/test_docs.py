@@ -15,6 +15,7 @@ from typing import Any
 import click
 import pytest
 import typer
+from rich.emoji import Emoji
 
 from doc_pages import PAGES, REPOSITORY, command_lines, links, name_of, prose, scripts
 from polyspan.cli.main import app
@@ -91,6 +92,20 @@ def check_command(words: list[str]) -> None:
     for word in rest:
         if re.match(r"--?[a-z]", word):
             assert word.partition("=")[0] in options | {"--help"}, f"no option {word} in {' '.join(words)}"
+
+
+def every_command(command: click.Command) -> list[click.Command]:
+    return [command, *(each for inner in getattr(command, "commands", {}).values() for each in every_command(inner))]
+
+
+def test_help_is_shown_as_it_is_written() -> None:
+    """The library that draws it reads a word between two colons as an emoji."""
+    texts = [text for command in every_command(POLYSPAN) for text in (command.help, *map(help_of, command.params))]
+    assert [text for text in texts if text and Emoji.replace(text) != text] == []
+
+
+def help_of(parameter: click.Parameter) -> str | None:
+    return getattr(parameter, "help", None)
 
 
 @each_page

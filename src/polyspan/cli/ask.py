@@ -13,7 +13,9 @@ def ask(
     question: Annotated[str, typer.Option("--question", "-q", help="In any language.")],
     context_file: Annotated[Path, typer.Option(help="A UTF-8 text file, in any language.")],
     top_k: Annotated[int, typer.Option(min=1, help="How many answers.")] = 1,
-    model: Annotated[str | None, typer.Option(help="Shipped name, folder or hub id.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Shipped name, folder or hub id.", show_default="polyspan-small")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask a question about a text; answers come with character offsets and probabilities."""

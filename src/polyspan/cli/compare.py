@@ -22,7 +22,9 @@ def compare(
     by: Annotated[str, typer.Option(help="What is resampled whole: seed (question) or passage.")] = "seed",
     correction: Annotated[str, typer.Option(help="holm or bh, across pairs of languages; --json has both.")] = "holm",
     level: Annotated[float, typer.Option(min=0.5, max=0.9999, help="Confidence of the intervals.")] = 0.95,
-    draws: Annotated[int, typer.Option(min=100, help="Of the bootstrap and the permutation test.")] = 10_000,
+    draws: Annotated[
+        int, typer.Option(min=100, help="Random draws of the bootstrap and of the permutation test.")
+    ] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Of the random draws.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

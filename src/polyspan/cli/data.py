@@ -10,6 +10,13 @@ from typing import Annotated, Any
 import typer
 
 app = typer.Typer(no_args_is_help=True)
+HEADINGS = {
+    "contexts": "texts",
+    "unanswerable": "no answer",
+    "answer_at_%": "answer at %",
+    "median_tokens": "median tokens",
+}
+"""How a table of 80 columns says what JSON calls otherwise."""
 
 
 @app.command("list")
@@ -36,7 +43,7 @@ def list_sets(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
 @app.command("get")
 def get(
     name: Annotated[str, typer.Argument(help="As `polyspan data list` shows it.")],
-    to: Annotated[Path, typer.Option(help="Parent folder.")] = Path("data"),
+    to: Annotated[Path, typer.Option(help="Folder to put it in, as FOLDER/NAME.")] = Path("data"),
     mirror: Annotated[
         str | None, typer.Option(envvar="POLYSPAN_DATA_MIRROR", help="Fetch the files from here instead.")
     ] = None,
@@ -79,7 +86,10 @@ def get(
 def leakage(
     train: Annotated[str, typer.Option("--train", help="File, folder or name of what is trained on.")],
     test: Annotated[str, typer.Option("--test", help="File, folder or name of what is measured on.")],
-    train_kind: Annotated[str | None, typer.Option(help="squad, mlqa, xquad, tydiqa, table or hub.")] = None,
+    train_kind: Annotated[
+        str | None,
+        typer.Option(help="Layout of --train: squad, mlqa, xquad, tydiqa, table or hub; guessed when left out."),
+    ] = None,
     test_kind: Annotated[str | None, typer.Option(help="The same for the test set.")] = None,
     train_languages: Annotated[str | None, typer.Option(help="Train on these alone, such as en,de,zh.")] = None,
     test_languages: Annotated[str | None, typer.Option(help="Measure on these alone.")] = None,
@@ -113,8 +123,10 @@ def leakage(
 
 @app.command("check")
 def check(
-    path: Annotated[str, typer.Argument(help="File, folder or name.")],
-    kind: Annotated[str | None, typer.Option(help="squad, mlqa, xquad, tydiqa, table or hub.")] = None,
+    path: Annotated[str, typer.Argument(help="File, folder or name, such as commons/test.")],
+    kind: Annotated[
+        str | None, typer.Option(help="squad, mlqa, xquad, tydiqa, table or hub; guessed when left out.")
+    ] = None,
     languages: Annotated[str | None, typer.Option(help="Keep only these, such as en,de,zh.")] = None,
     on_bad: Annotated[str, typer.Option(help="skip counts bad records, fail stops at the first.")] = "skip",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -145,12 +157,13 @@ def check(
         print(json.dumps({**report, "problems": dict(kinds), "bad_records": [str(p) for p in problems]}))
     else:
         console = Console()
-        table = Table(box=None, title=f"{report['seeds']} seeds, {report['pairs']} pairs")
+        table = Table(box=None)
         rows = report["languages"]
         for heading in ("language", *next(iter(rows.values()))):
-            table.add_column(heading.replace("_", " "), justify="right")
+            table.add_column(HEADINGS.get(heading, heading), justify="right", overflow="fold")
         for language, row in rows.items():
             table.add_row(language, *(str(value) for value in row.values()))
+        console.print(f"{report['seeds']} seeds, {report['pairs']} pairs", highlight=False)
         console.print(table)
         for number, seeds in report["alignment"].items():
             console.print(f"{seeds} seeds in {number} languages")

@@ -48,7 +48,12 @@ def doctor(
         console = Console()
         for name, value in report.items():
             shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
+            if name == "extras":
+                shown = " ".join(extra for extra, there in value.items() if there) or "none"
             console.print(f"[bold]{name:>14}[/bold]  {shown}", highlight=False)
+        if missing := [extra for extra, there in report["extras"].items() if not there]:
+            console.print(f"[bold]{'not installed':>14}[/bold]  {' '.join(missing)}", highlight=False)
+            console.print(f"to add one: pip install 'polyspan[{missing[0]}]'", markup=False, highlight=False)
     if test and not report["self_test"]["passed"]:
         raise typer.Exit(1)
 

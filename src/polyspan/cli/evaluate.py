@@ -16,7 +16,9 @@ def evaluate(
         str | None, typer.Option(help="squad, mlqa, xquad, tydiqa, table or hub; guessed when left out.")
     ] = None,
     languages: Annotated[str | None, typer.Option(help="Keep only these, such as en,de,zh.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Questions of each pair of languages.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Ask this many questions of each pair of languages; all by default.")
+    ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="Answers of each row to keep, best first.")] = 10,
     output: Annotated[Path | None, typer.Option(help="Folder for predictions.jsonl and scores.json.")] = None,
     leakage: Annotated[

@@ -20,7 +20,9 @@ def predict(
         typer.Argument(help="Questions with contexts: .jsonl, .csv or .tsv (question, context), or SQuAD's .json."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Answers, one JSON object a line, in order.")],
-    model: Annotated[str | None, typer.Option(help="Shipped name, folder or hub id.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Shipped name, folder or hub id.", show_default="polyspan-small")
+    ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many answers each.")] = 1,
     max_answer_len: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 30,
     precision: Annotated[

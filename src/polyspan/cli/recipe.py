@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,9 @@ def copy(
 
     found = shipped_recipes()
     if name not in found:
-        raise RecipeError(f"no recipe {name!r}; there are {', '.join(found)}")
+        close = get_close_matches(name, found, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise RecipeError(f"no recipe {name!r}; {hint}`polyspan recipe list` names all")
     if to.exists():
         raise RecipeError(f"{to}: exists already; name another file")
     write_text(to, found[name].read_text(encoding="utf-8"))

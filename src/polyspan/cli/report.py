@@ -23,7 +23,8 @@ def report(
         Path | None, typer.Option(help="Where the texts lie now, if they were moved since the evaluation.")
     ] = None,
     example: Annotated[
-        str | None, typer.Option(help="Draw the distributions of this one, as ID:QUESTION:CONTEXT, such as q7:de:hi.")
+        str | None,
+        typer.Option(help="Draw where one answer is seen: its id, question and text language, such as q7:de:hi."),
     ] = None,
     title: Annotated[str | None, typer.Option(help="Of the page; the names of the runs by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,

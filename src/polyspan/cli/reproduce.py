@@ -11,16 +11,14 @@ import typer
 
 def reproduce(
     group: Annotated[str, typer.Argument(help="paper (mBERT, for a GPU) or small (two cores).")],
-    rows: Annotated[
-        str | None, typer.Option(help="Only these, such as zero-shot,ce,skd; all by default.", show_default="all")
-    ] = None,
+    rows: Annotated[str | None, typer.Option(help="Only these, such as zero-shot,ce,skd.", show_default="all")] = None,
     seeds: Annotated[str, typer.Option(help="Each row is run with each of these, such as 1,2,3.")] = "1",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="key=value for every recipe; phase 1 takes those of its evaluation. Repeatable."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Where the data sets lie.", show_default="data")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Of all runs.", show_default="runs/GROUP")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where all runs go.", show_default="runs/GROUP")] = None,
     report: Annotated[bool, typer.Option("--report", help="Run nothing; the table as it stands.")] = False,
     leakage: Annotated[
         str, typer.Option(help="Where training data and evaluation share something: fail, warn or ignore.")

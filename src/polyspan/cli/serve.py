@@ -13,7 +13,9 @@ KEY_VARIABLE = "POLYSPAN_API_KEY"
 
 
 def serve(
-    model: Annotated[str | None, typer.Option(help="Shipped name, folder or hub id.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Shipped name, folder or hub id.", show_default="polyspan-small")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     api_key_file: Annotated[
@@ -26,9 +28,9 @@ def serve(
     max_characters: Annotated[
         int, typer.Option(min=2, help="Characters of a request's questions and texts.")
     ] = 200_000,
-    max_items: Annotated[int, typer.Option(min=1, help="Questions of a request.")] = 64,
+    max_items: Annotated[int, typer.Option(min=1, help="Questions in a request.")] = 64,
     max_windows: Annotated[int, typer.Option(min=1, help="Windows a request makes the model read.")] = 256,
-    max_top_k: Annotated[int, typer.Option(min=1, max=1000, help="Answers a question.")] = 20,
+    max_top_k: Annotated[int, typer.Option(min=1, max=1000, help="Answers that one question may ask for.")] = 20,
     max_requests: Annotated[int, typer.Option(min=1, help="Requests at work at the same time.")] = 512,
     body_seconds: Annotated[float, typer.Option(min=0.1, help="Time for a request to arrive.")] = 10.0,
     answer_seconds: Annotated[float, typer.Option(min=0.1, help="Time for a request to be answered.")] = 30.0,

@@ -14,16 +14,16 @@ def sweep(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="key=value for the recipe of every trial; repeatable.")
     ] = None,
-    folder: Annotated[Path | None, typer.Option(help="Instead of the file's.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where the trials go, instead of the file's folder.")] = None,
     storage: Annotated[
         str | None,
         typer.Option(
             envvar="POLYSPAN_STORAGE",
-            help="What the workers share: a journal file, or a database such as postgresql://USER@HOST/NAME.",
+            help="What the workers share: a journal file, or a database (postgresql://...).",
             show_default="FOLDER/study.journal",
         ),
     ] = None,
-    report: Annotated[bool, typer.Option("--report", help="Run nothing; table and figures as it stands.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Run nothing; table and figures as they stand.")] = False,
     stay: Annotated[
         bool, typer.Option(help="Wait for the trials of other workers, to take them up if a worker dies.")
     ] = True,
@@ -38,8 +38,9 @@ def sweep(
 ) -> None:
     """Run a grid or a search over the keys of a recipe.
 
-    Start the same command as often as there are machines: they share the trials. A stopped sweep
-    goes on with the same command.
+    Start the same command as often as there are machines: they share the trials.
+
+    A stopped sweep goes on with the same command.
     """
     from rich.console import Console
 

@@ -19,6 +19,7 @@ from polyspan.corpus.folders import (
 from polyspan.corpus.hub import read_hub
 from polyspan.corpus.model import CorpusError, ParallelCorpus
 from polyspan.corpus.problems import OnBad, Problem, Problems
+from polyspan.corpus.publishers import DATA_SETS
 from polyspan.corpus.table import read_table
 
 Kind = Literal["squad", "mlqa", "xquad", "tydiqa", "table", "hub"]
@@ -57,7 +58,7 @@ def load_corpus(
         return _in_languages(read_hub(str(path), languages, collector), languages)
     place = _shipped(path) or Path(path)
     if not place.exists():
-        raise CorpusError(f"{path}: no such file or folder")
+        raise CorpusError(f"{path}: no such file or folder{_how_to_get(path)}")
     if kind == "squad":
         if languages is not None and len(languages) != 1:
             raise CorpusError(f"{path}: a SQuAD file is in one language, name just that one")
@@ -89,9 +90,15 @@ def guess_kind(path: str | Path) -> Kind:
         if place.suffix == ".json":
             return "tydiqa" if "tydiqa" in place.name else "squad"
     else:
-        hint = "; a set on the hub needs --kind hub" if ":" in str(path) else ""
+        hint = "; a set on the hub needs --kind hub" if ":" in str(path) else _how_to_get(path)
         raise CorpusError(f"{path}: no such file or folder{hint}")
     raise CorpusError(f"{path}: its layout is not clear; name it: --kind {'|'.join(get_args(Kind))}")
+
+
+def _how_to_get(path: str | Path) -> str:
+    """Of a path that names a public set, as recipes do: the command that fetches it."""
+    known = next((part for part in Path(path).parts if part in DATA_SETS), None)
+    return f"; fetch it with: polyspan data get {known}" if known else ""
 
 
 def is_shipped(path: str | Path) -> bool:
@@ -104,7 +111,9 @@ def _shipped(path: str | Path) -> Path | None:
     if name != SHIPPED or Path(path).exists():
         return None
     if split not in SHIPPED_SPLITS:
-        raise CorpusError(f"{path}: the shipped corpus has the parts {', '.join(SHIPPED_SPLITS)}: {SHIPPED}/train")
+        raise CorpusError(
+            f"{path}: the shipped corpus has the parts {', '.join(SHIPPED_SPLITS)}; write {SHIPPED}/train"
+        )
     return Path(str(resources.files("polyspan.corpus"))) / SHIPPED / split
 
 

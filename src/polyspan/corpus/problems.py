@@ -42,5 +42,5 @@ class Problems:
         """Keep the problem, or raise it as a `CorpusError` when bad records are not allowed."""
         problem = Problem(where, id, kind, message)
         if self.on_bad == "fail":
-            raise CorpusError(f"{problem} (--on-bad skip passes over bad records)")
+            raise CorpusError(f"{problem} (`polyspan data check` lists all bad records)")
         self.found.append(problem)

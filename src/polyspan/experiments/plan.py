@@ -168,6 +168,8 @@ def load_plan(path: Path, overrides: list[str] | None = None, folder: Path | Non
     """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(tree, dict) and "run_dir" in tree and "recipe" not in tree:
+            raise PlanError(f"{path}: this is a recipe, not a sweep; run it with: polyspan train {path}")
         file = SweepFile.model_validate(tree)
     except OSError as error:
         raise PlanError(f"{path}: {error.strerror}") from error

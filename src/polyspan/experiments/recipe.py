@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from polyspan.corpus.load import Kind
 from polyspan.errors import PolyspanError
+from polyspan.experiments.shipped import shipped_recipes
 from polyspan.files import read_text
 
 RECIPE_FILE = "recipe.yaml"
@@ -197,6 +198,9 @@ def load_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
     Raises:
         RecipeError: no such file, broken YAML, an unknown key or a value out of range.
     """
+    name = path.with_suffix("").as_posix().removeprefix("recipes/")
+    if not path.exists() and name in shipped_recipes():
+        raise RecipeError(f"{path}: no such file; copy the one that ships: polyspan recipe copy {name} FILE.yaml")
     text = read_text(path, RecipeError)
     try:
         tree = yaml.load(text, _UniqueKeys)
@@ -208,6 +212,8 @@ def load_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
     if not isinstance(tree, dict):
         found = "the file is empty" if tree is None else f"this is a {type(tree).__name__}"
         raise RecipeError(f"{path}: a recipe is a mapping of keys; {found}")
+    if "recipe" in tree and "run_dir" not in tree:
+        raise RecipeError(f"{path}: this is a sweep, not a recipe; run it with: polyspan sweep {path}")
     for setting in settings or []:
         _apply(tree, setting)
     try:

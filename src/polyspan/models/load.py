@@ -264,6 +264,8 @@ def _refuse_unreachable(name: str, place: str) -> None:
     """One attempt for a hub id, so that a missing connection is not waited for file by file."""
     if Path(place).is_dir():
         return
+    if place.startswith("polyspan-") and "/" not in place:
+        raise ModelError(f"{name}: no shipped model and no folder of this name; {', '.join(SHIPPED)} ship")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
