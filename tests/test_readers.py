@@ -182,6 +182,14 @@ def test_tables_search_answers_and_take_several(tmp_path: Path) -> None:
     assert len(corpus.passages) == 2
 
 
+def test_tables_take_long_documents(tmp_path: Path) -> None:
+    """The csv module alone stops at 131,072 characters a cell."""
+    path = tmp_path / "t.csv"
+    context = "word " * 40_000 + "end"
+    path.write_text(f"id,language,context,question,answer\na,en,{context},Where?,end\n", encoding="utf-8")
+    assert load_corpus(path).answers(Pair("a", "en", "en")) == (Answer("end", 200_000),)
+
+
 def test_bad_records_are_passed_over_by_name_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(

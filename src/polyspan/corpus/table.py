@@ -47,6 +47,7 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
         delimiter, text, skipped = stated[1], "".join(rest), 1
     else:
         delimiter, skipped = "\t" if path.suffix == ".tsv" else max(",;\t", key=first.count), 0
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # no cell is longer
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
