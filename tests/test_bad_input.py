@@ -85,6 +85,14 @@ DATA: dict[str, tuple[str, str | bytes, list[str]]] = {
     "fractional start": ("a.jsonl", json.dumps({**ROW, "answer_start": 12.5}), ["line 1", "'12.5'"]),
     "id is an object": ("a.jsonl", json.dumps({**ROW, "id": {}}), ["line 1", "id"]),
     "context is a list": ("a.jsonl", json.dumps({**ROW, "context": ["x"]}), ["line 1", "context"]),
+    "answer is not a number": (
+        "a.jsonl",
+        json.dumps({**ROW, "context": "A banana.", "answer": float("nan")}),
+        ["line 1", "'a'", "answer"],
+    ),
+    "question is true": ("a.jsonl", json.dumps({**ROW, "question": True}), ["line 1", "'a'", "question"]),
+    "id is true": ("a.jsonl", json.dumps({**ROW, "id": True}), ["line 1", "id"]),
+    "language is a list": ("a.jsonl", json.dumps({**ROW, "language": ["en"]}), ["line 1", "'a'", "language"]),
     "no language key": ("a.jsonl", json.dumps({k: v for k, v in ROW.items() if k != "language"}), ["line 1"]),
     "unknown ending": ("a.txt", "x", ["--kind"]),
 }

@@ -181,6 +181,16 @@ def test_data_check_counts_and_fails_on_problems(tmp_path: Path) -> None:
     assert "1 seeds" in done.stdout
 
 
+def test_data_check_shows_languages_as_they_are_written(tmp_path: Path) -> None:
+    """Brackets are no markup: a closing one ended the command in a traceback, an opening one was not shown."""
+    table = tmp_path / "t.csv"
+    text = "The door is red.,What?,red"
+    table.write_text(f"id,language,context,question,answer\na,[/x],{text}\nb,[red],{text}\n", encoding="utf-8")
+    shown = polyspan("data", "check", table).stdout
+    assert "[/x]" in shown
+    assert "[red]" in shown
+
+
 def test_data_list_says_the_licences() -> None:
     sets = {row["name"]: row["licence"] for row in json.loads(polyspan("data", "list", "--json").stdout)}
     assert sets == {

@@ -190,7 +190,7 @@ def test_the_first_digest_is_held_against_later_downloads(publisher: Publisher, 
 
 def zipped(members: dict[str, str]) -> bytes:
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as bundle:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, content in members.items():
             bundle.writestr(name, content)
     return target.getvalue()
@@ -224,6 +224,15 @@ def test_a_broken_archive_is_deleted(publisher: Publisher, tmp_path: Path) -> No
     with pytest.raises(CorpusError, match="not a whole zip"):
         fetch_set(one_file(publisher, None, "SET/", "set.zip"), tmp_path)
     assert "set.zip" not in "".join(name for name in names(tmp_path) if not name.endswith(".etag"))
+
+
+def test_a_damaged_archive_is_deleted(publisher: Publisher, tmp_path: Path) -> None:
+    """Its table of contents is right, and what was packed is not."""
+    whole = zipped({"SET/a.json": json.dumps({str(number): number**5 for number in range(999)})})
+    publisher.files["set.zip"] = whole[:60] + b"\xff" * 40 + whole[100:]
+    with pytest.raises(CorpusError, match="not a whole zip"):
+        fetch_set(one_file(publisher, None, "SET/", "set.zip"), tmp_path)
+    assert not [name for name in names(tmp_path) if not name.endswith(".etag")]
 
 
 @pytest.mark.parametrize("status", [403, 404, 500, 503])

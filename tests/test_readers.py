@@ -108,6 +108,16 @@ def test_squad_2_keeps_questions_that_the_text_does_not_answer(tmp_path: Path) -
     assert shown["languages"]["en"]["questions"] == 2
 
 
+@pytest.mark.parametrize("code", ["zh-Hans", "zh_CN", "es-419", "sr-Latn-RS"])
+def test_languages_with_script_and_region(code: str, tmp_path: Path) -> None:
+    """Files of codes that were not foreseen would be passed over in silence."""
+    for folder, name in (("x", f"all.{code}.json"), ("m", f"dev-context-{code}-question-{code}.json")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(tree("Anna came.", qa("q", "Who?", "Anna", "Anna came.")))
+    for corpus in (load_corpus(tmp_path / "x", kind="xquad"), load_corpus(tmp_path / "m", kind="mlqa")):
+        assert corpus.pairs() == [Pair("q", code, code)]
+
+
 def test_tydiqa_takes_the_language_from_the_id(tmp_path: Path) -> None:
     path = tmp_path / "tydiqa-goldp-v1.1-dev.json"
     context = "Mlango ni mwekundu."
@@ -180,6 +190,14 @@ def test_tables_search_answers_and_take_several(tmp_path: Path) -> None:
     assert corpus.answers(Pair("b", "en", "en")) == ()
     assert corpus.answers(Pair("c", "en", "en")) == (Answer("The door", 0),)
     assert len(corpus.passages) == 2
+
+
+def test_tables_take_long_documents(tmp_path: Path) -> None:
+    """The csv module alone stops at 131,072 characters a cell."""
+    path = tmp_path / "t.csv"
+    context = "word " * 40_000 + "end"
+    path.write_text(f"id,language,context,question,answer\na,en,{context},Where?,end\n", encoding="utf-8")
+    assert load_corpus(path).answers(Pair("a", "en", "en")) == (Answer("end", 200_000),)
 
 
 def test_bad_records_are_passed_over_by_name_and_counted(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,20 @@ def test_answers_are_exact_substrings(reader: tuple[PreTrainedModel, PreTrainedT
     scores = [span.score for span in prediction.spans]
     assert scores == sorted(scores, reverse=True)
     assert sum(scores) + prediction.no_answer <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("composed", ["Ein café in Zürich.", "Quán ở Việt Nam", "한국 사람들"])
+def test_answers_keep_the_last_marks_of_decomposed_text(
+    reader: tuple[PreTrainedModel, PreTrainedTokenizerBase], composed: str
+) -> None:
+    """A tokeniser that composes text (NFKC) gives a letter's marks, and a syllable's last jamo, to no token."""
+    context = unicodedata.normalize("NFD", composed)
+    corpus, pair = one("Where?", context)
+    (prediction,) = predict(*reader, corpus, [pair], top_k=50)
+    assert prediction.spans
+    for span in prediction.spans:
+        assert unicodedata.normalize("NFC", span.text) in composed
+        assert context[span.start : span.end] == span.text
 
 
 def test_predictions_are_those_of_one_window_at_a_time(

@@ -134,6 +134,7 @@ def check(
     """Read a data set and say what is in it and what is wrong with it."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from polyspan.corpus import load_corpus
     from polyspan.corpus.model import CorpusError
@@ -162,7 +163,7 @@ def check(
         for heading in ("language", *next(iter(rows.values()))):
             table.add_column(HEADINGS.get(heading, heading), justify="right", overflow="fold")
         for language, row in rows.items():
-            table.add_row(language, *(str(value) for value in row.values()))
+            table.add_row(Text(language), *(str(value) for value in row.values()))
         console.print(f"{report['seeds']} seeds, {report['pairs']} pairs", highlight=False)
         console.print(table)
         for number, seeds in report["alignment"].items():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from polyspan.corpus.model import Answer, CorpusError, ParallelCorpus, Passage, Seed
 from polyspan.corpus.problems import Problems
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ class CorpusBuilder:
             if not text.strip():
                 self._report(record, f"empty {kind}", f"the {kind} is empty")
                 return False
-            if any("\ud800" <= character <= "\udfff" for character in text):
+            if _HALF.search(text):
                 self._report(record, "broken text", f"the {kind} holds half of a surrogate pair; save it as UTF-8")
                 return False
         for language in (record.question_language, record.context_language):

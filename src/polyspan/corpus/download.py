@@ -7,6 +7,7 @@ import shutil
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -148,7 +149,7 @@ def _unpack(archive: Path, folder: Path, prefix: str) -> int:
                 with bundle.open(member) as source, write_aside(folder / name) as aside, aside.open("wb") as target:
                     shutil.copyfileobj(source, target)
                 count += 1
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         archive.unlink()
         raise CorpusError(f"{archive}: not a whole zip file ({error}); it was deleted, try again") from error
     return count

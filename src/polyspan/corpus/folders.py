@@ -11,8 +11,9 @@ from polyspan.corpus.model import CorpusError, ParallelCorpus
 from polyspan.corpus.problems import Problems
 from polyspan.corpus.squad import squad_records
 
-MLQA_FILE = re.compile(r"(?P<split>\w+)-context-(?P<context>\w+)-question-(?P<question>\w+)\.json")
-PARALLEL_FILE = re.compile(r"(?P<name>.+)\.(?P<language>[a-z]{2,3}(?:-[A-Za-z]+)?)\.json")
+LANGUAGE = r"[a-z]{2,3}(?:[-_][A-Za-z0-9]+)*"
+MLQA_FILE = re.compile(rf"(?P<split>\w+)-context-(?P<context>{LANGUAGE})-question-(?P<question>{LANGUAGE})\.json")
+PARALLEL_FILE = re.compile(rf"(?P<name>.+)\.(?P<language>{LANGUAGE})\.json")
 TYDIQA_LANGUAGES = {
     "arabic": "ar",
     "bengali": "bn",

@@ -159,8 +159,10 @@ def _near_copies(train: dict[str, list[str]], test: dict[str, list[str]], known:
     best: defaultdict[str, tuple[float, str]] = defaultdict(lambda: (NEAR, ""))
     sketches = MinHash.generator(map(_shingles, train.values()), hashfunc=zlib.crc32)
     for train_id, sketch in zip(train, sketches, strict=True):
-        for test_id in index.query(sketch):
-            shingles, other = _shingles(train[train_id]), wanted[test_id]
+        candidates = index.query(sketch)
+        shingles = _shingles(train[train_id]) if candidates else set()
+        for test_id in candidates:
+            other = wanted[test_id]
             shared = len(shingles & other) / len(shingles | other)
             if shared >= best[test_id][0]:
                 best[test_id] = (shared, train_id)

@@ -47,6 +47,7 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
         delimiter, text, skipped = stated[1], "".join(rest), 1
     else:
         delimiter, skipped = "\t" if path.suffix == ".tsv" else max(",;\t", key=first.count), 0
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # no cell is longer
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
@@ -97,12 +98,14 @@ def _json_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int,
 
 def _record(where: str, row: Mapping[str, Any], problems: Problems) -> Record | None:
     cells = {name: row.get(name) for name in COLUMNS}
-    if cells["id"] in (None, "") or not isinstance(cells["id"], str | int):
+    if cells["id"] in (None, "") or not isinstance(cells["id"], str | int) or isinstance(cells["id"], bool):
         problems.report(where, None, "missing id", "the id is missing, or neither text nor a whole number")
         return None
     id_ = str(cells["id"])
     for name in ("context", "question", "answer"):
-        if not isinstance(cells[name], str | int | float):
+        cell = cells[name]
+        # Libraries write an empty cell as NaN, which is no text; nor is true.
+        if not isinstance(cell, str | int | float) or isinstance(cell, bool) or cell != cell:
             problems.report(where, id_, "missing key", f"has no text named {name!r}")
             return None
     start = str(row.get("answer_start") if row.get("answer_start") is not None else "").strip()
@@ -111,7 +114,10 @@ def _record(where: str, row: Mapping[str, Any], problems: Problems) -> Record | 
     except ValueError:
         problems.report(where, id_, "bad answer_start", f"answer_start {start!r} is not a whole number")
         return None
-    language = str(cells["language"] or "").strip()
+    if not isinstance(cells["language"], str | None):
+        problems.report(where, id_, "missing language", "the language is not text")
+        return None
+    language = (cells["language"] or "").strip()
     answer = str(cells["answer"])
     answers = [(answer, answer_start)] if answer.strip() else []
     return Record(where, id_, language, language, "", str(cells["context"]), str(cells["question"]).strip(), answers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -172,7 +173,7 @@ def rank_spans(
     spans: list[Span] = []
     seen: set[tuple[int, int]] = set()
     for score, _, first, last in sorted(scored, key=lambda item: (-item[0], -item[1], item[2], item[3])):
-        start, end = _trim(context, int(text.offsets[first, 0]), int(text.offsets[last, 1]))
+        start, end = _trim(context, int(text.offsets[first, 0]), _end(text, context, last))
         if start >= end or (start, end) in seen:
             continue
         seen.add((start, end))
@@ -180,6 +181,19 @@ def rank_spans(
         if len(spans) == top_k:
             break
     return spans, no_answer
+
+
+def _end(text: TokenisedText, context: str, last: int) -> int:
+    """Where token ``last`` ends, with the marks and jamo that composing (NFKC) left to no token."""
+    end = stop = int(text.offsets[last, 1])
+    while stop < len(context) and (
+        unicodedata.category(context[stop])[0] == "M" or "\u1160" <= context[stop] <= "\u11ff"
+    ):
+        stop += 1
+    if stop > end:
+        starts = text.offsets[last + 1 :, 0]
+        stop = min([stop, *starts[starts >= end][:1].tolist()])
+    return stop
 
 
 def _trim(context: str, start: int, end: int) -> tuple[int, int]:
