@@ -289,6 +289,9 @@ REPEATED = "run_dir: x\nseed: 1\nseed: 2\ndata: {path: commons/train}\n"
         ("run_dir: y\ndata:\n", ["data"]),
         ("run_dir: y\ndata: commons/train\n", ["data"]),
         ("run_dir: y\n\tdata: z\n", ["line 2"]),
+        ("run_dir: y\n[data]: z\n", ["line 2", "key"]),
+        ("run_dir: y\nseed: -1\ndata: {path: commons/train}\n", ["seed", "0"]),
+        ("run_dir: y\nseed: 4294967296\ndata: {path: commons/train}\n", ["seed", "4294967296"]),
         ("run_dir: !!python/object/apply:os.system [ls]\n", ["line 1", "python/object"]),
     ],
 )
