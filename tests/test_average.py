@@ -48,6 +48,7 @@ def test_of_a_model_with_itself_nothing_changes(models: list[str]) -> None:
         (2, [1.0, -0.5], "0 or more"),
         (2, [0.0, 0.0], "not all 0"),
         (2, [1.0, float("nan")], "0 or more"),
+        (2, [1.0, float("inf")], "finite"),
     ],
 )
 def test_shares_that_do_not_fit(models: list[str], number: int, shares: list[float] | None, message: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from polyspan.corpus import load_corpus
 from polyspan.encoding.predict import predict
 from polyspan.experiments.run import run_recipe
+from polyspan.experiments.set_up import training_attention
 from polyspan.models import ModelError, load_model
 from tiny_encoders import ENCODERS
 from tiny_runs import quiet, recipe
@@ -46,6 +47,18 @@ def test_answers_are_exact_substrings_and_do_not_depend_on_the_batch(encoder: Pa
             assert corpus.context(one.pair)[span.start : span.end] == span.text
             assert span.score == pytest.approx(twin.score, rel=1e-3)
         assert one.no_answer == pytest.approx(other.no_answer, rel=1e-3)
+
+
+def test_the_attention_of_training_reads_what_the_librarys_own_reads(encoder: Path) -> None:
+    """Texts are longer than the stretch that a local attention sees, and one of two ends early."""
+    ids = torch.randint(4, 50, (2, 100), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(ids)
+    mask[1, 70:] = 0
+    plain, ours = (
+        load_model(str(encoder), attn_implementation=kind).model(input_ids=ids, attention_mask=mask).start_logits
+        for kind in (None, training_attention(0.0))
+    )
+    assert torch.allclose(ours[mask.bool()], plain[mask.bool()], atol=1e-5)
 
 
 def test_training_moves_what_is_not_frozen_and_saves_a_whole_reader(encoder: Path, tmp_path: Path) -> None:

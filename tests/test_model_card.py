@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +20,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from polyspan.experiments.model_card import CardError, write_model_card
 from polyspan.experiments.provenance import ENCODERS, HUB_IDS, data_source, provenance
-from polyspan.experiments.recipe import Evaluation, Recipe, load_recipe
+from polyspan.experiments.recipe import Evaluation, Recipe, dump_recipe, load_recipe
 from polyspan.experiments.run import run_recipe
 from polyspan.experiments.shipped import shipped_recipes
 from test_cli import polyspan, refused
@@ -83,6 +84,16 @@ def test_a_run_without_evaluation_has_a_card_without_scores(run: Path, tmp_path:
     assert "mAP@k coefficient first_hit) without cross-entropy" in card.text
     with pytest.raises(CardError, match="no finished run"):
         write_model_card(tmp_path)
+
+
+def test_a_card_does_not_name_the_home_of_replayed_questions(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    replay = f"data.replay={{path: {tmp_path}/squad/train.json}}"
+    made = load_recipe(run / "recipe.yaml", [f"run_dir={tmp_path / 'run'}", replay])
+    (tmp_path / "run/recipe.yaml").write_text(dump_recipe(made), encoding="utf-8")
+    text = write_model_card(tmp_path / "run").read_text(encoding="utf-8")
+    assert "path: squad/train.json" in text
+    assert str(tmp_path) not in text
 
 
 def test_origin_data_and_licences_follow_the_run_folders_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

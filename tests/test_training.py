@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForQuestionAnswering, TrainerState, TrainingArguments
+from transformers import (
+    AlbertConfig,
+    AlbertForQuestionAnswering,
+    AutoModelForQuestionAnswering,
+    DistilBertConfig,
+    DistilBertForQuestionAnswering,
+    TrainerState,
+    TrainingArguments,
+)
 
 from polyspan.experiments.prepare import prepare
 from polyspan.experiments.recipe import Data
@@ -71,6 +79,18 @@ def test_frozen_parts_stay_and_the_rest_moves(model: Path, tmp_path: Path) -> No
             assert torch.equal(value, after[name]) == frozen, name
     with pytest.raises(RunError, match="has 2 layers"):
         freeze(load_model(str(model)).model, True, 3)
+
+
+def test_layers_are_found_in_a_distilbert_and_where_they_are_shared_it_is_said() -> None:
+    sizes: dict[str, Any] = {"vocab_size": 50, "num_attention_heads": 2, "num_hidden_layers": 2}
+    distilled = DistilBertForQuestionAnswering(DistilBertConfig(dim=32, hidden_dim=64, **sizes))
+    freeze(distilled, True, 1)
+    frozen = {name for name, value in distilled.named_parameters() if not value.requires_grad}
+    assert any("layer.0." in name for name in frozen)
+    assert all("layer.0." in name or "embeddings." in name for name in frozen)
+    shared = AlbertForQuestionAnswering(AlbertConfig(hidden_size=32, intermediate_size=64, **sizes))
+    with pytest.raises(RunError, match="AlbertModel has no layers to freeze"):
+        freeze(shared, True, 1)
 
 
 def test_accumulated_batches_step_as_one_of_their_size(model: Path, tmp_path: Path) -> None:
@@ -149,3 +169,7 @@ def test_prepare_is_deterministic_and_counts_what_it_leaves_out() -> None:
         (answer,) = seed.answers["en"]
         assert certain.corpus.passages[seed.passages["en"]].text.count(answer.text) == 1
     assert len(certain.corpus) + certain.dropped["answer stands elsewhere too"] == len(whole)
+    own = prepare(
+        Data(path="commons/train", languages=["de", "es"], sampling="diagonal", questions_per_passage=1), 1
+    ).corpus
+    assert len(own) == len({seed.passages["de"] for seed in own.seeds.values()})

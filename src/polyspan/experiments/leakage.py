@@ -109,7 +109,10 @@ def check_training(recipe: Recipe, train: ParallelCorpus, policy: str, console: 
         LeakageError: an unknown policy, or something is found and the policy is "fail".
     """
     guard = _guard(recipe.evaluation, policy, console)
-    if guard is not None:
+    if guard is None:
+        if recipe.evaluation is not None:  # data that cannot be read are told of before the training, not after it
+            Guard(recipe.evaluation, "ignore", console).read_test()
+    else:
         guard.compare_corpus(train)
         guard.compare_model(recipe.model)
         guard.conclude(recipe.run_dir)

@@ -256,7 +256,10 @@ def _cell(scored: _Scored, name: Average, metric: Metric) -> str:
 def _without_homes(recipe: Recipe) -> Recipe:
     """Absolute paths cut to their last two parts: a card is for the public."""
     changes: dict[str, Any] = {"run_dir": Path(_short(str(recipe.run_dir))), "model": _short(recipe.model)}
-    changes["data"] = recipe.data.model_copy(update={"path": _short(recipe.data.path)})
+    replay = recipe.data.replay
+    if replay is not None:
+        replay = replay.model_copy(update={"path": _short(replay.path)})
+    changes["data"] = recipe.data.model_copy(update={"path": _short(recipe.data.path), "replay": replay})
     if recipe.evaluation is not None:
         changes["evaluation"] = recipe.evaluation.model_copy(update={"path": _short(recipe.evaluation.path)})
     return recipe.model_copy(update=changes)

@@ -83,7 +83,8 @@ def _certain(corpus: ParallelCorpus, item: Seed) -> bool:
 def _spread(seeds: list[Seed], most: int, language: str, generator: random.Random) -> list[Seed]:
     by_passage: dict[str, list[Seed]] = {}
     for item in seeds:
-        by_passage.setdefault(item.passages[language], []).append(item)
+        passage = item.passages.get(language) or next(iter(item.passages.values()))
+        by_passage.setdefault(passage, []).append(item)
     return [
         item
         for group in by_passage.values()

@@ -157,7 +157,7 @@ class Recipe(Section):
 
     run_dir: Path
     """Where everything goes."""
-    seed: int = 1
+    seed: int = Field(1, ge=0, lt=2**32)
     """Of sampling, batches and new weights."""
     model: str = "polyspan-qa-en"
     """Shipped name, folder or hub id to start from."""
@@ -184,6 +184,10 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    problem="a key must be a word, not a list or mapping", problem_mark=key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark

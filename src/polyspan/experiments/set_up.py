@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
+    from polyspan.corpus.model import Pair
     from polyspan.encoding.windows import Windows
     from polyspan.training.parallel import ParallelTeacher
 
@@ -46,6 +47,7 @@ def make_trainer(
 
     transformers.logging.set_verbosity_error()
     training, objective = recipe.training, recipe.objective
+    _asked_of_teacher(recipe, prepared)  # what is missing is told of before anything is tokenised
     freeze(model, training.freeze_embeddings, training.frozen_layers)
     tokenised = tokenise_corpus(prepared.corpus, prepared.pairs, tokenizer)
     whole = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
@@ -117,16 +119,36 @@ def make_trainer(
     return trainer
 
 
+def _asked_of_teacher(recipe: Recipe, prepared: Prepared) -> list[Pair]:
+    """What the parallel-question teacher reads; nothing where the teacher reads what the student does.
+
+    Raises:
+        RunError: a question is not there in the language it is to be asked in.
+    """
+    from polyspan.training.parallel import teacher_pairs
+
+    question = recipe.objective.teacher_question
+    if question == "same" or not recipe.objective.alpha_kl:
+        return []
+    pairs = teacher_pairs(prepared.pairs, question, recipe.data.source_language)
+    seeds = prepared.corpus.seeds
+    if lacking := next((pair for pair in pairs if pair.question_language not in seeds[pair.id].questions), None):
+        raise RunError(
+            f"objective.teacher_question: {question}, but question {lacking.id!r} has no"
+            f" {lacking.question_language!r} text; use another teacher_question, or data that have it"
+        )
+    return pairs
+
+
 def _parallel_teacher(
     recipe: Recipe, prepared: Prepared, students: Windows, tokenizer: PreTrainedTokenizerBase, console: Console
 ) -> ParallelTeacher | None:
-    from polyspan.training.parallel import ParallelTeacher, teacher_pairs
+    from polyspan.training.parallel import ParallelTeacher
     from polyspan.training.progress import ReadingLines
 
-    question, data = recipe.objective.teacher_question, recipe.data
-    if question == "same" or not recipe.objective.alpha_kl:
+    pairs, data = _asked_of_teacher(recipe, prepared), recipe.data
+    if not pairs:
         return None
-    pairs = teacher_pairs(prepared.pairs, question, data.source_language)
     tokenised = tokenise_corpus(prepared.corpus, pairs, tokenizer)
     windows = make_windows(tokenised, pairs, data.max_length, data.overlap, labelled=False)
     return ParallelTeacher(windows, students, ReadingLines(console))
@@ -136,13 +158,18 @@ def freeze(model: nn.Module, embeddings: bool, layers: int) -> None:
     """Take the embeddings and the lowest layers out of the training.
 
     Raises:
-        RunError: the model does not have so many layers.
+        RunError: the model does not have so many layers, or none that stand in a list.
     """
     body: Any = model.base_model
     if embeddings:
         body.get_submodule("embeddings").requires_grad_(False)
     if layers:
-        stack = list(getattr(getattr(body, "encoder", body), "layer", None) or body.layers)
+        within = getattr(body, "encoder", None) or getattr(body, "transformer", None) or body
+        stack = list(getattr(within, "layer", None) or getattr(within, "layers", None) or ())
+        if not stack:
+            raise RunError(
+                f"training.frozen_layers: {layers}, but a {type(body).__name__} has no layers to freeze; use 0"
+            )
         if layers > len(stack):
             raise RunError(f"training.frozen_layers: {layers}, but the model has {len(stack)} layers")
         for layer in stack[:layers]:

@@ -68,12 +68,14 @@ def matmul_attention(
         raise ValueError("matmul attention has no dropout; set the model's attention dropout to 0")
     bias = None
     if attention_mask is not None:
-        # Keys are excluded for all queries alike, so one row is enough.
-        row = attention_mask[:, :, :1]
-        if row.dtype == torch.bool:
-            bias = torch.zeros(row.shape, dtype=query.dtype).masked_fill_(~row, EXCLUDED)
+        # Where keys are excluded for all queries alike, one row is enough; local attention needs every row.
+        rows = attention_mask[:, :, :1]
+        if not torch.equal(rows.expand_as(attention_mask), attention_mask):
+            rows = attention_mask
+        if rows.dtype == torch.bool:
+            bias = torch.zeros(rows.shape, dtype=query.dtype, device=query.device).masked_fill_(~rows, EXCLUDED)
         else:
-            bias = row.to(query.dtype).clamp_min(EXCLUDED)
+            bias = rows.to(query.dtype).clamp_min(EXCLUDED)
     scaled = query * (scaling if scaling is not None else query.shape[-1] ** -0.5)
     mixed = _MatmulAttention.apply(scaled, key, value, bias)  # type: ignore[no-untyped-call]
     return mixed.transpose(1, 2).contiguous(), None

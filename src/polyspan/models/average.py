@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -30,8 +31,8 @@ def average_models(names: Sequence[str], shares: Sequence[float] | None = None) 
     shares = [1.0] * len(names) if shares is None else shares
     if len(shares) != len(names):
         raise ModelError(f"{len(names)} models, but {len(shares)} shares; give one for each")
-    if not all(share >= 0 for share in shares) or sum(shares) == 0:
-        raise ModelError("shares must be 0 or more, and not all 0")
+    if not all(0 <= share < math.inf for share in shares) or sum(shares) == 0:
+        raise ModelError("shares must be finite, 0 or more, and not all 0")
     total: dict[str, torch.Tensor] = {}
     first: LoadedModel | None = None
     for name, share in zip(names, shares, strict=True):
