@@ -13,9 +13,14 @@ from typing import Any
 
 import pytest
 
+from polyspan.analysis.runs import Found, read_runs
 from polyspan.cli.main import run
+from polyspan.corpus import Pair
+from polyspan.encoding.predict import Prediction
+from polyspan.encoding.spans import Span
 from polyspan.evaluation import RowScore, ScoringError
 from polyspan.evaluation.compare import compare
+from polyspan.evaluation.evaluate import write_predictions
 from polyspan.evaluation.rows import Method, read_rows
 from polyspan.evaluation.verdict import note, sentence
 
@@ -158,6 +163,22 @@ def test_what_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
 def test_broken_predictions_name_the_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "predictions.jsonl").write_text(text)
     with pytest.raises(ScoringError, match=message):
+        read_rows(tmp_path)
+
+
+def test_texts_may_hold_any_separator_of_lines(tmp_path: Path) -> None:
+    pair = Pair("q\u2029", "en", "de")
+    row = RowScore(pair.id, "en", "de", 0.5, 0.0, "p")
+    answer = Span("one\u2028two\x85three", 0, 13, 0.9)
+    write_predictions(tmp_path / "predictions.jsonl", [Prediction(pair, [answer], 0.1)], [row])
+    assert read_rows(tmp_path) == [row]
+    (run,) = read_runs([tmp_path])
+    assert run.answers == [[Found(0, 13, 0.9)]]
+
+
+def test_predictions_in_another_encoding_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "predictions.jsonl").write_bytes(b'{"id": "\xff"}\n')
+    with pytest.raises(ScoringError, match="not UTF-8 at byte 8"):
         read_rows(tmp_path)
 
 

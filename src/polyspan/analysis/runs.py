@@ -15,7 +15,7 @@ from polyspan.analysis.paper import DataSet, Method, load_paper
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import RowScore, ScoreMatrix
 from polyspan.evaluation.record import EvaluationRecord
-from polyspan.evaluation.rows import PREDICTIONS, read_rows
+from polyspan.evaluation.rows import PREDICTIONS, prediction_lines, read_rows
 
 METRICS = "metrics.jsonl"
 SOURCE_LANGUAGE = "en"
@@ -211,7 +211,7 @@ def _read(folder: Path, name: str) -> Run:
 
 def _answers(path: Path) -> list[list[Found]]:
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(prediction_lines(path), start=1):
         try:
             answers = json.loads(line)["answers"]
             found.append([Found(int(a["start"]), int(a["end"]), float(a["score"])) for a in answers])
