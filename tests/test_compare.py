@@ -72,7 +72,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
         "base": write(tmp_path / "base", uneven),
         # Better by 0.2 in the two pairs off the diagonal, and in three of four questions.
         "better": write(tmp_path / "better", lambda n, q, c: uneven(n) + (0.2 if q != c and n % 4 else 0)),
-        "flat": write(tmp_path / "flat", lambda n, q, c: uneven(n) + (0.01 if n % 2 else -0.01)),
+        "flat": write(tmp_path / "flat", lambda n, *_: uneven(n) + (0.01 if n % 2 else -0.01) * (n % 5 > 0)),
     }
 
 
@@ -158,6 +158,14 @@ def test_what_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
         ('{"id": "q", "question_language": "en", "context_language": "en", "answers": []}\n', "line 1 has no 'f1'"),
         ("[1]\n", "line 1 is not a prediction"),
         ("{broken\n", "line 1 is not a prediction"),
+        (
+            '{"id": "q", "question_language": "en", "context_language": "en", "f1": 55.0, "em": 1}\n',
+            "line 1 is not a prediction .f1 is 55, not from 0 to 1",
+        ),
+        (
+            '{"id": "q", "question_language": "en", "context_language": "en", "f1": 0.5, "em": NaN}\n',
+            "line 1 is not a prediction .em is nan",
+        ),
     ],
 )
 def test_broken_predictions_name_the_line(tmp_path: Path, text: str, message: str) -> None:

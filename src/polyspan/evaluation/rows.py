@@ -62,16 +62,18 @@ def read_rows(folder: Path) -> list[RowScore]:
     for number, line in enumerate(prediction_lines(path), start=1):
         try:
             record = json.loads(line)
-            rows.append(
-                RowScore(
-                    str(record["id"]),
-                    str(record["question_language"]),
-                    str(record["context_language"]),
-                    float(record["f1"]),
-                    float(record["em"]),
-                    str(record.get("passage", "")),
-                )
+            row = RowScore(
+                str(record["id"]),
+                str(record["question_language"]),
+                str(record["context_language"]),
+                float(record["f1"]),
+                float(record["em"]),
+                str(record.get("passage", "")),
             )
+            for metric in METRICS:
+                if not 0 <= getattr(row, metric) <= 1:  # NaN neither
+                    raise ValueError(f"{metric} is {getattr(row, metric):g}, not from 0 to 1")
+            rows.append(row)
         except KeyError as error:
             raise ScoringError(
                 f"{path}: line {number} has no {error}; write it again with `polyspan evaluate --output`"
