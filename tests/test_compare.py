@@ -108,8 +108,31 @@ def test_the_last_line_is_the_sentence_of_the_better_one(folders: dict[str, Path
 
 def test_what_cannot_be_told_apart(folders: dict[str, Path]) -> None:
     last = command(folders["flat"], folders["base"], "--draws", 300, "--correction", "bh").splitlines()[-1]
-    assert "flat and base cannot be told apart: flat is ahead by 0.0 F1 G-XLT, 95% interval -" in last
+    assert "flat and base cannot be told apart: their difference is 0.0 F1 G-XLT, 95% interval -" in last
     assert "none of 4 pairs improves, none is worse (after Benjamini–Hochberg's correction)." in last
+
+
+def test_a_handful_of_questions_is_not_called_better(tmp_path: Path) -> None:
+    zero = Method("zero", [[RowScore(f"q{n}", "en", "en", 0.2, 0) for n in range(3)]])
+    one = Method("one", [[RowScore(f"q{n}", "en", "en", 0.7, 0) for n in range(3)]])
+    found = compare(one, zero, draws=300)
+    whole = found.metrics["f1"].averages["gxlt"]
+    assert whole.difference.low == pytest.approx(0.5)  # all draws are alike
+    assert sentence(found) == (
+        "one and zero cannot be told apart: one is ahead by 50.0 F1, 95% interval 50.0 to 50.0,"
+        f" but p is {whole.p:.3f}."
+    )
+    assert 0.15 < whole.p < 0.4
+    assert sentence(found, "em") == (
+        "one and zero cannot be told apart: their difference is 0.0 EM, 95% interval 0.0 to 0.0."
+    )
+
+
+def test_what_rounds_to_nothing_has_no_sign(folders: dict[str, Path], tmp_path: Path) -> None:
+    near = write(tmp_path / "near", lambda n, *_: uneven(n) - 0.0001 * (n % 5 > 0))
+    printed = command(near, folders["base"], "--draws", 300)
+    assert "-0.0" not in printed
+    assert "+0.0" not in printed
 
 
 def test_groups_are_runs_of_one_method(folders: dict[str, Path]) -> None:
