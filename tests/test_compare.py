@@ -166,6 +166,8 @@ def test_what_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     assert "name two or more" in command(base, code=1)
     assert "two methods are called 'x'" in command("--group", f"x={base}", "--group", f"x={base}", code=1)
     assert "NAME=FOLDER" in command(base, "--group", str(base), code=1)
+    assert "a folder is named twice" in command(base, "--group", f"x={base},{base}/", code=1)
+    assert "a folder between its commas has no name" in command(base, "--group", f"x={base},", code=1)
     assert "--by is seed or passage, not 'row'" in command(base, base, "--by", "row", code=1)
     assert "name a run folder" in command(base, tmp_path / "none", code=1)
     other = write(tmp_path / "other", uneven, languages=("en", "zh"))
