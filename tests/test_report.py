@@ -439,6 +439,29 @@ def test_an_ablation_stands_beside_the_papers(seven: Path, tmp_path: Path) -> No
     assert [cell.value if isinstance(cell, Number) else cell for cell in paper[0][3:]] == [52.5, 36.6, 61.0, 43.9]
 
 
+def test_names_that_are_alike_as_file_names_overwrite_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polyspan.analysis.report._draw_example", lambda *_: ([], []))
+    folders = []
+    for number, name in enumerate(("skd-1", "skd_1")):
+        # Their models are called the same, too.
+        write_training(tmp_path / str(number) / "skd", data={"target_languages": number + 1})
+        model = str(tmp_path / str(number) / "skd" / "model")
+        folders.append(write_evaluation(tmp_path / name, data, first_rank, model=model))
+    groups = group_runs(read_runs([write_evaluation(tmp_path / "base", data, first_rank), *folders]), draws=DRAWS)
+    written = write_report(groups, tmp_path / "report")
+    assert len(written) == len(set(written))
+    for name in ("difference-mlqa-dev-skd-1", "ranks-mlqa-dev-skd-1"):
+        first, second = (tmp_path / "report" / "tables" / f"{name}{end}.tex" for end in ("", "-2"))
+        assert f"tab:{first.stem}}}" in first.read_text(encoding="utf-8")
+        assert f"tab:{second.stem}}}" in second.read_text(encoding="utf-8")
+        assert r"skd\_1" in second.read_text(encoding="utf-8")
+    ids = re.findall(r'\bid="([^"]+)"', written[0].read_text(encoding="utf-8"))
+    assert len(ids) == len(set(ids))
+    assert len([path for path in written if path.name.startswith(("coefficient-skd", "loss-skd"))]) == 8
+
+
 def test_one_language_at_a_time_has_no_gxlt(data: Path, tmp_path: Path) -> None:
     folder = write_evaluation(tmp_path / "alone", data, first_rank, ["de"])
     groups = group_runs(read_runs([folder]), draws=DRAWS)
