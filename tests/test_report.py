@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,6 +17,7 @@ from xml.etree import ElementTree
 import pytest
 
 from polyspan.analysis.browser import browser_data, utf16
+from polyspan.analysis.facts import commands
 from polyspan.analysis.report import all_tables, write_report
 from polyspan.analysis.runs import ReportError, read_runs
 from polyspan.analysis.study import Group, group_runs
@@ -185,6 +187,12 @@ def test_the_page_says_what_was_run_and_how_to_make_it_again(report: Report, fol
     assert "far/away" not in text
 
 
+def test_commands_can_be_pasted_whatever_folders_are_called(data: Path, tmp_path: Path) -> None:
+    runs = read_runs([write_evaluation(tmp_path / "my run; it's", data, first_rank)])
+    for line in commands(runs).splitlines():
+        assert "my run; it's" in shlex.split(line)
+
+
 def test_the_verdict_is_that_of_polyspan_compare(report: Report) -> None:
     comparison = report.groups[0].comparisons[0]
     assert comparison.a == "after"
@@ -348,6 +356,13 @@ def test_every_table_is_there_in_markdown_and_latex(report: Report) -> None:
         assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {len(table.columns)}
         assert not re.search(r"(?<!\\)[%#_](?!%)", re.sub(r"^%.*|\\label\{.*?\}", "", latex, flags=re.MULTILINE))
         assert latex.count("{") - latex.count(r"\{") == latex.count("}") - latex.count(r"\}")
+
+
+def test_names_never_become_markup_in_markdown_and_latex() -> None:
+    table = Table("t", "T", ["run", "F1"], [Row(["[a](b) <img> `x` _y_ snake_case 1|2", 1])])
+    assert r"\[a](b) \<img> \`x\` \_y\_ snake_case 1\|2 |" in to_markdown(table)
+    shown = r"{[}a](b) \textless{}img\textgreater{} `x` \_y\_ snake\_case 1\textbar{}2 & 1 \\"
+    assert shown in to_latex(table)
 
 
 def test_every_figure_is_there_as_svg_and_png(report: Report) -> None:
