@@ -310,6 +310,15 @@ def test_the_papers_numbers_stand_beside_its_own_data_and_are_labelled(
     assert shown == [49.7, 33.6, None, None, 59.7, 42.6, None, None]
 
 
+def test_the_papers_averages_stand_beside_all_pairs_or_the_diagonal_alone(seven: Path, tmp_path: Path) -> None:
+    (whole,) = read_runs([write_evaluation(tmp_path / "run", seven, first_rank)])
+    assert whole.published_data == "mlqa-dev"
+    diagonal = [row for row in whole.rows if row.question_language == row.context_language]
+    assert replace(whole, rows=diagonal).published_data == "mlqa-dev"
+    english = [row for row in whole.rows if row.question_language == "en"]
+    assert replace(whole, rows=english).published_data is None
+
+
 def test_f1_and_em_of_both_settings_stand_in_rows_of_their_own(report: Report) -> None:
     table = table_named(all_tables(report.groups), "languages")
     matrix = report.groups[0].runs[0].matrix

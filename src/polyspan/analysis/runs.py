@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,15 +87,17 @@ class Run:
     def published_data(self) -> DataSet | None:
         """Which data set of the paper this is, if it is one.
 
-        MLQA only where all of the paper's languages were asked, as its averages are over those; of
-        XQuAD and TyDiQA-GoldP the paper's numbers are of single languages.
+        MLQA only where all of the paper's pairs of languages were asked, or all of the diagonal, as its
+        averages are over those; of XQuAD and TyDiQA-GoldP the paper's numbers are of single languages.
         """
         record = self.evaluation
         if record is None:
             return None
         path = Path(record.path)
         if record.kind == "mlqa" and path.name in {"dev", "test"}:
-            if set(self.matrix.context_languages) != set(load_paper().languages):
+            languages = load_paper().languages
+            whole = set(product(languages, languages)), set(zip(languages, languages, strict=True))
+            if self.matrix.cells.keys() not in whole:
                 return None
             return "mlqa-dev" if path.name == "dev" else "mlqa-test"
         if record.kind == "xquad" and "xquad" in str(path).lower():
