@@ -11,6 +11,7 @@ from functools import partial
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -24,7 +25,7 @@ from polyspan.analysis.study import Group, group_runs
 from polyspan.analysis.sweeps import draw_target_languages, draw_temperatures, grid_methods, has_curves
 from polyspan.analysis.table import Number, Row, Table, mark_best, to_latex, to_markdown
 from polyspan.analysis.tables import systems_table
-from polyspan.corpus import Pair
+from polyspan.corpus import CorpusError, Pair
 from polyspan.evaluation import RowScore, ScoringError
 from polyspan.evaluation.record import EvaluationRecord
 from polyspan.evaluation.verdict import sentence
@@ -531,6 +532,22 @@ def test_without_texts_there_is_a_page_without_examples(folders: list[Path], dat
     assert "Answer ranks" not in page.text
     found = group_runs(read_runs([moved]), data, draws=DRAWS)
     assert found[0].corpus is not None
+
+
+def test_a_chosen_example_that_cannot_be_drawn_is_left_out(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_no_window(*_: object) -> None:
+        raise CorpusError("dev: no window holds the answer to 'q0' in en")
+
+    monkeypatch.setattr("polyspan.models.load_model", lambda name: SimpleNamespace(model=None, tokenizer=None))
+    monkeypatch.setattr("polyspan.analysis.report.answer_distribution", in_no_window)
+    monkeypatch.setattr("polyspan.analysis.report._draw_matrices", lambda *_: None)
+    groups = group_runs(read_runs([write_evaluation(tmp_path / "run", data, first_rank)]), draws=DRAWS)
+    page = write_report(groups, tmp_path / "report")[0].read_text(encoding="utf-8")
+    assert "distributions of an example are not drawn: dev: no window holds the answer" in page
+    with pytest.raises(ReportError, match="no window holds"):
+        write_report(groups, tmp_path / "report", Pair("q0", "en", "en"))
 
 
 def test_the_command_writes_and_says_where(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

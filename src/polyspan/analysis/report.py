@@ -203,7 +203,10 @@ def _draw_example(
                 loaded = load_model(run.evaluation.model)
                 found = answer_distribution(loaded.model, loaded.tokenizer, group.corpus, pair, *_window(run))
             except CorpusError as error:
-                raise ReportError(str(error)) from error
+                if example is not None:
+                    raise ReportError(str(error)) from error
+                why = str(error)
+                continue
             except PolyspanError as error:
                 why = str(error)
                 continue
