@@ -24,7 +24,7 @@ from polyspan.analysis.runs import ReportError, read_runs
 from polyspan.analysis.study import Group, group_runs
 from polyspan.analysis.sweeps import draw_target_languages, draw_temperatures, grid_methods, has_curves
 from polyspan.analysis.table import Number, Row, Table, mark_best, to_latex, to_markdown
-from polyspan.analysis.tables import systems_table
+from polyspan.analysis.tables import systems_table, zero_shot_table
 from polyspan.corpus import CorpusError, Pair
 from polyspan.evaluation import RowScore, ScoringError
 from polyspan.evaluation.record import EvaluationRecord
@@ -618,6 +618,23 @@ def test_the_papers_zero_shot_means_stand_under_no_other_name(data: Path, tmp_pa
     assert table is not None
     paper = [row.cells[3:] for row in table.rows if row.source == "paper"]
     assert [cell.value for cell in paper[0] if isinstance(cell, Number)] == [57.7, 43.6]
+
+
+def test_languages_are_called_unseen_only_where_the_training_is_known(data: Path, tmp_path: Path) -> None:
+    (run,) = read_runs([write_evaluation(tmp_path / "run", data, first_rank, model="polyspan-qa-en")])
+    assert run.evaluation is not None
+    named = replace(run, evaluation=run.evaluation.model_copy(update={"path": "commons/dev", "kind": "table"}))
+    table = zero_shot_table(Group("commons", "commons", [named], draws=100))
+    assert table is not None
+    assert "none of which was trained on" in table.notes[0]
+    assert named.evaluation is not None
+    other = replace(named, evaluation=named.evaluation.model_copy(update={"model": "polyspan-small"}))
+    assert zero_shot_table(Group("commons", "commons", [other], draws=100)) is None
+    rows = [RowScore(f"x{n}", q, q, 0.5, 0.0) for n in range(3) for q in ("el", "ru")]
+    asked = other.evaluation.model_copy(update={"path": "/data/xquad", "kind": "xquad"})  # type: ignore[union-attr]
+    table = zero_shot_table(Group("xquad", "xquad", [replace(other, rows=rows, evaluation=asked)], draws=100))
+    assert table is not None
+    assert table.notes[0].endswith("the paper's; what run was trained on is told by no recipe here.")
 
 
 def test_a_calibration_is_shown_with_what_was_measured(data: Path, tmp_path: Path) -> None:

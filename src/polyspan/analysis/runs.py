@@ -155,6 +155,13 @@ class Run:
         return sorted(found)
 
     @property
+    def knows_training(self) -> bool:
+        """Whether the folder tells what was trained on, so that other languages are known to be unseen."""
+        if self.recipe is None:
+            return self.method == "zero-shot"
+        return bool(self.recipe["data"].get("languages") or (self.data or {}).get("languages"))
+
+    @property
     def examples(self) -> int | None:
         """Pairs that were trained on."""
         return None if self.data is None else self.data.get("pairs")
