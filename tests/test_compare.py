@@ -13,9 +13,14 @@ from typing import Any
 
 import pytest
 
+from polyspan.analysis.runs import Found, read_runs
 from polyspan.cli.main import run
+from polyspan.corpus import Pair
+from polyspan.encoding.predict import Prediction
+from polyspan.encoding.spans import Span
 from polyspan.evaluation import RowScore, ScoringError
 from polyspan.evaluation.compare import compare
+from polyspan.evaluation.evaluate import write_predictions
 from polyspan.evaluation.rows import Method, read_rows
 from polyspan.evaluation.verdict import note, sentence
 
@@ -67,7 +72,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
         "base": write(tmp_path / "base", uneven),
         # Better by 0.2 in the two pairs off the diagonal, and in three of four questions.
         "better": write(tmp_path / "better", lambda n, q, c: uneven(n) + (0.2 if q != c and n % 4 else 0)),
-        "flat": write(tmp_path / "flat", lambda n, q, c: uneven(n) + (0.01 if n % 2 else -0.01)),
+        "flat": write(tmp_path / "flat", lambda n, *_: uneven(n) + (0.01 if n % 2 else -0.01) * (n % 5 > 0)),
     }
 
 
@@ -103,8 +108,31 @@ def test_the_last_line_is_the_sentence_of_the_better_one(folders: dict[str, Path
 
 def test_what_cannot_be_told_apart(folders: dict[str, Path]) -> None:
     last = command(folders["flat"], folders["base"], "--draws", 300, "--correction", "bh").splitlines()[-1]
-    assert "flat and base cannot be told apart: flat is ahead by 0.0 F1 G-XLT, 95% interval -" in last
+    assert "flat and base cannot be told apart: their difference is 0.0 F1 G-XLT, 95% interval -" in last
     assert "none of 4 pairs improves, none is worse (after Benjamini–Hochberg's correction)." in last
+
+
+def test_a_handful_of_questions_is_not_called_better(tmp_path: Path) -> None:
+    zero = Method("zero", [[RowScore(f"q{n}", "en", "en", 0.2, 0) for n in range(3)]])
+    one = Method("one", [[RowScore(f"q{n}", "en", "en", 0.7, 0) for n in range(3)]])
+    found = compare(one, zero, draws=300)
+    whole = found.metrics["f1"].averages["gxlt"]
+    assert whole.difference.low == pytest.approx(0.5)  # all draws are alike
+    assert sentence(found) == (
+        "one and zero cannot be told apart: one is ahead by 50.0 F1, 95% interval 50.0 to 50.0,"
+        f" but p is {whole.p:.3f}."
+    )
+    assert 0.15 < whole.p < 0.4
+    assert sentence(found, "em") == (
+        "one and zero cannot be told apart: their difference is 0.0 EM, 95% interval 0.0 to 0.0."
+    )
+
+
+def test_what_rounds_to_nothing_has_no_sign(folders: dict[str, Path], tmp_path: Path) -> None:
+    near = write(tmp_path / "near", lambda n, *_: uneven(n) - 0.0001 * (n % 5 > 0))
+    printed = command(near, folders["base"], "--draws", 300)
+    assert "-0.0" not in printed
+    assert "+0.0" not in printed
 
 
 def test_groups_are_runs_of_one_method(folders: dict[str, Path]) -> None:
@@ -138,6 +166,8 @@ def test_what_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
     assert "name two or more" in command(base, code=1)
     assert "two methods are called 'x'" in command("--group", f"x={base}", "--group", f"x={base}", code=1)
     assert "NAME=FOLDER" in command(base, "--group", str(base), code=1)
+    assert "a folder is named twice" in command(base, "--group", f"x={base},{base}/", code=1)
+    assert "a folder between its commas has no name" in command(base, "--group", f"x={base},", code=1)
     assert "--by is seed or passage, not 'row'" in command(base, base, "--by", "row", code=1)
     assert "name a run folder" in command(base, tmp_path / "none", code=1)
     other = write(tmp_path / "other", uneven, languages=("en", "zh"))
@@ -153,11 +183,35 @@ def test_what_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
         ('{"id": "q", "question_language": "en", "context_language": "en", "answers": []}\n', "line 1 has no 'f1'"),
         ("[1]\n", "line 1 is not a prediction"),
         ("{broken\n", "line 1 is not a prediction"),
+        (
+            '{"id": "q", "question_language": "en", "context_language": "en", "f1": 55.0, "em": 1}\n',
+            "line 1 is not a prediction .f1 is 55, not from 0 to 1",
+        ),
+        (
+            '{"id": "q", "question_language": "en", "context_language": "en", "f1": 0.5, "em": NaN}\n',
+            "line 1 is not a prediction .em is nan",
+        ),
     ],
 )
 def test_broken_predictions_name_the_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "predictions.jsonl").write_text(text)
     with pytest.raises(ScoringError, match=message):
+        read_rows(tmp_path)
+
+
+def test_texts_may_hold_any_separator_of_lines(tmp_path: Path) -> None:
+    pair = Pair("q\u2029", "en", "de")
+    row = RowScore(pair.id, "en", "de", 0.5, 0.0, "p")
+    answer = Span("one\u2028two\x85three", 0, 13, 0.9)
+    write_predictions(tmp_path / "predictions.jsonl", [Prediction(pair, [answer], 0.1)], [row])
+    assert read_rows(tmp_path) == [row]
+    (run,) = read_runs([tmp_path])
+    assert run.answers == [[Found(0, 13, 0.9)]]
+
+
+def test_predictions_in_another_encoding_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "predictions.jsonl").write_bytes(b'{"id": "\xff"}\n')
+    with pytest.raises(ScoringError, match="not UTF-8 at byte 8"):
         read_rows(tmp_path)
 
 

@@ -131,6 +131,11 @@ def test_matrix_shows_scores_means_and_names(tmp_path: Path) -> None:
     assert {"EM (%)", "12.5", "20.0", "30.0"} <= set(texts(path))
 
 
+def test_dollar_signs_of_a_name_are_no_formula(tmp_path: Path) -> None:
+    draw_matrix(MATRIX, tmp_path / "a.svg", "f1", "cost $_$, $x$")
+    assert "cost $_$, $x$" in texts(tmp_path / "a.svg")
+
+
 def test_difference_shows_signs(tmp_path: Path) -> None:
     path = tmp_path / "gain.svg"
     draw_matrix(GAIN, path, "f1", "Gain", signed=True)

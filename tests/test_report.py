@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from polyspan.analysis.browser import browser_data, utf16
+from polyspan.analysis.facts import commands
 from polyspan.analysis.report import all_tables, write_report
 from polyspan.analysis.runs import ReportError, read_runs
 from polyspan.analysis.study import Group, group_runs
 from polyspan.analysis.sweeps import draw_target_languages, draw_temperatures, grid_methods, has_curves
 from polyspan.analysis.table import Number, Row, Table, mark_best, to_latex, to_markdown
-from polyspan.analysis.tables import systems_table
-from polyspan.corpus import Pair
+from polyspan.analysis.tables import systems_table, zero_shot_table
+from polyspan.corpus import CorpusError, Pair
 from polyspan.evaluation import RowScore, ScoringError
 from polyspan.evaluation.record import EvaluationRecord
 from polyspan.evaluation.verdict import sentence
@@ -185,6 +188,12 @@ def test_the_page_says_what_was_run_and_how_to_make_it_again(report: Report, fol
     assert "far/away" not in text
 
 
+def test_commands_can_be_pasted_whatever_folders_are_called(data: Path, tmp_path: Path) -> None:
+    runs = read_runs([write_evaluation(tmp_path / "my run; it's", data, first_rank)])
+    for line in commands(runs).splitlines():
+        assert "my run; it's" in shlex.split(line)
+
+
 def test_the_verdict_is_that_of_polyspan_compare(report: Report) -> None:
     comparison = report.groups[0].comparisons[0]
     assert comparison.a == "after"
@@ -302,6 +311,15 @@ def test_the_papers_numbers_stand_beside_its_own_data_and_are_labelled(
     assert shown == [49.7, 33.6, None, None, 59.7, 42.6, None, None]
 
 
+def test_the_papers_averages_stand_beside_all_pairs_or_the_diagonal_alone(seven: Path, tmp_path: Path) -> None:
+    (whole,) = read_runs([write_evaluation(tmp_path / "run", seven, first_rank)])
+    assert whole.published_data == "mlqa-dev"
+    diagonal = [row for row in whole.rows if row.question_language == row.context_language]
+    assert replace(whole, rows=diagonal).published_data == "mlqa-dev"
+    english = [row for row in whole.rows if row.question_language == "en"]
+    assert replace(whole, rows=english).published_data is None
+
+
 def test_f1_and_em_of_both_settings_stand_in_rows_of_their_own(report: Report) -> None:
     table = table_named(all_tables(report.groups), "languages")
     matrix = report.groups[0].runs[0].matrix
@@ -348,6 +366,13 @@ def test_every_table_is_there_in_markdown_and_latex(report: Report) -> None:
         assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {len(table.columns)}
         assert not re.search(r"(?<!\\)[%#_](?!%)", re.sub(r"^%.*|\\label\{.*?\}", "", latex, flags=re.MULTILINE))
         assert latex.count("{") - latex.count(r"\{") == latex.count("}") - latex.count(r"\}")
+
+
+def test_names_never_become_markup_in_markdown_and_latex() -> None:
+    table = Table("t", "T", ["run", "F1"], [Row(["[a](b) <img> `x` _y_ snake_case 1|2", 1])])
+    assert r"\[a](b) \<img> \`x\` \_y\_ snake_case 1\|2 |" in to_markdown(table)
+    shown = r"{[}a](b) \textless{}img\textgreater{} `x` \_y\_ snake\_case 1\textbar{}2 & 1 \\"
+    assert shown in to_latex(table)
 
 
 def test_every_figure_is_there_as_svg_and_png(report: Report) -> None:
@@ -439,6 +464,29 @@ def test_an_ablation_stands_beside_the_papers(seven: Path, tmp_path: Path) -> No
     assert [cell.value if isinstance(cell, Number) else cell for cell in paper[0][3:]] == [52.5, 36.6, 61.0, 43.9]
 
 
+def test_names_that_are_alike_as_file_names_overwrite_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polyspan.analysis.report._draw_example", lambda *_: ([], []))
+    folders = []
+    for number, name in enumerate(("skd-1", "skd_1")):
+        # Their models are called the same, too.
+        write_training(tmp_path / str(number) / "skd", data={"target_languages": number + 1})
+        model = str(tmp_path / str(number) / "skd" / "model")
+        folders.append(write_evaluation(tmp_path / name, data, first_rank, model=model))
+    groups = group_runs(read_runs([write_evaluation(tmp_path / "base", data, first_rank), *folders]), draws=DRAWS)
+    written = write_report(groups, tmp_path / "report")
+    assert len(written) == len(set(written))
+    for name in ("difference-mlqa-dev-skd-1", "ranks-mlqa-dev-skd-1"):
+        first, second = (tmp_path / "report" / "tables" / f"{name}{end}.tex" for end in ("", "-2"))
+        assert f"tab:{first.stem}}}" in first.read_text(encoding="utf-8")
+        assert f"tab:{second.stem}}}" in second.read_text(encoding="utf-8")
+        assert r"skd\_1" in second.read_text(encoding="utf-8")
+    ids = re.findall(r'\bid="([^"]+)"', written[0].read_text(encoding="utf-8"))
+    assert len(ids) == len(set(ids))
+    assert len([path for path in written if path.name.startswith(("coefficient-skd", "loss-skd"))]) == 8
+
+
 def test_one_language_at_a_time_has_no_gxlt(data: Path, tmp_path: Path) -> None:
     folder = write_evaluation(tmp_path / "alone", data, first_rank, ["de"])
     groups = group_runs(read_runs([folder]), draws=DRAWS)
@@ -484,6 +532,22 @@ def test_without_texts_there_is_a_page_without_examples(folders: list[Path], dat
     assert "Answer ranks" not in page.text
     found = group_runs(read_runs([moved]), data, draws=DRAWS)
     assert found[0].corpus is not None
+
+
+def test_a_chosen_example_that_cannot_be_drawn_is_left_out(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_no_window(*_: object) -> None:
+        raise CorpusError("dev: no window holds the answer to 'q0' in en")
+
+    monkeypatch.setattr("polyspan.models.load_model", lambda name: SimpleNamespace(model=None, tokenizer=None))
+    monkeypatch.setattr("polyspan.analysis.report.answer_distribution", in_no_window)
+    monkeypatch.setattr("polyspan.analysis.report._draw_matrices", lambda *_: None)
+    groups = group_runs(read_runs([write_evaluation(tmp_path / "run", data, first_rank)]), draws=DRAWS)
+    page = write_report(groups, tmp_path / "report")[0].read_text(encoding="utf-8")
+    assert "distributions of an example are not drawn: dev: no window holds the answer" in page
+    with pytest.raises(ReportError, match="no window holds"):
+        write_report(groups, tmp_path / "report", Pair("q0", "en", "en"))
 
 
 def test_the_command_writes_and_says_where(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -554,6 +618,23 @@ def test_the_papers_zero_shot_means_stand_under_no_other_name(data: Path, tmp_pa
     assert table is not None
     paper = [row.cells[3:] for row in table.rows if row.source == "paper"]
     assert [cell.value for cell in paper[0] if isinstance(cell, Number)] == [57.7, 43.6]
+
+
+def test_languages_are_called_unseen_only_where_the_training_is_known(data: Path, tmp_path: Path) -> None:
+    (run,) = read_runs([write_evaluation(tmp_path / "run", data, first_rank, model="polyspan-qa-en")])
+    assert run.evaluation is not None
+    named = replace(run, evaluation=run.evaluation.model_copy(update={"path": "commons/dev", "kind": "table"}))
+    table = zero_shot_table(Group("commons", "commons", [named], draws=100))
+    assert table is not None
+    assert "none of which was trained on" in table.notes[0]
+    assert named.evaluation is not None
+    other = replace(named, evaluation=named.evaluation.model_copy(update={"model": "polyspan-small"}))
+    assert zero_shot_table(Group("commons", "commons", [other], draws=100)) is None
+    rows = [RowScore(f"x{n}", q, q, 0.5, 0.0) for n in range(3) for q in ("el", "ru")]
+    asked = other.evaluation.model_copy(update={"path": "/data/xquad", "kind": "xquad"})  # type: ignore[union-attr]
+    table = zero_shot_table(Group("xquad", "xquad", [replace(other, rows=rows, evaluation=asked)], draws=100))
+    assert table is not None
+    assert table.notes[0].endswith("the paper's; what run was trained on is told by no recipe here.")
 
 
 def test_a_calibration_is_shown_with_what_was_measured(data: Path, tmp_path: Path) -> None:

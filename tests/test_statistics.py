@@ -287,6 +287,19 @@ def test_seeds_are_a_second_level() -> None:
     assert 0.02 < grouped.p < 0.3
 
 
+def test_runs_do_not_make_few_questions_sure() -> None:
+    rows = [RowScore(f"q{n}", "en", "en", 0.5, 0.0) for n in range(20)]
+    few = [("hi", 1), ("de", 2), ("zh", 9)]
+
+    def runs(f1: float) -> list[list[RowScore]]:
+        return [rows + [RowScore(f"q{n}", of, of, f1, 0.0) for of, size in few for n in range(size)]] * 3
+
+    pairs = both(method("a", *runs(1.0)), method("b", *runs(0.0))).metrics["f1"].pairs
+    assert [pairs[of, of].p for of, _ in few[:2]] == [1, 0.5]  # the least of all exchanges of one or two questions
+    assert pairs["zh", "zh"].p == pytest.approx(2 / DRAWS, rel=0.05)
+    assert [pairs[of, of].sign("holm") for of in ("en", "hi", "de", "zh")] == [0, 0, 0, 1]
+
+
 def test_same_seed_same_numbers_in_any_order_of_rows() -> None:
     a, b = made(15, salt=1), made(15, salt=2)
     mixed = random.Random(0).sample(a, len(a))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from shlex import join, quote
 from typing import Any
 
 import yaml
@@ -109,16 +110,16 @@ def commands(runs: Sequence[Run]) -> str:
     for run in runs:
         record = run.evaluation
         if run.recipe is not None and (run.folder / "recipe.yaml").is_file():
-            lines += [f"# {run.name}: its recipe is above", f"polyspan train {run.name}/recipe.yaml"]
+            lines += [f"# {run.name}: its recipe is above", f"polyspan train {quote(f'{run.name}/recipe.yaml')}"]
         elif record is not None:
-            parts = [f"polyspan evaluate --model {data_name(record.model)} --data {data_name(record.path)}"]
-            parts.append(f"--kind {record.kind}")
+            words = ["polyspan", "evaluate", "--model", data_name(record.model), "--data", data_name(record.path)]
+            words += ["--kind", record.kind]
             if record.languages:
-                parts.append(f"--languages {','.join(record.languages)}")
+                words += ["--languages", ",".join(record.languages)]
             if record.limit:
-                parts.append(f"--limit {record.limit}")
-            lines.append(" ".join([*parts, f"--top-k {record.top_k} --output {run.name}"]))
-    return "\n".join([*lines, f"polyspan report {' '.join(run.name for run in runs)} --output report"])
+                words += ["--limit", str(record.limit)]
+            lines.append(join([*words, "--top-k", str(record.top_k), "--output", run.name]))
+    return "\n".join([*lines, join(["polyspan", "report", *(run.name for run in runs), "--output", "report"])])
 
 
 def _duration(seconds: float) -> str:

@@ -37,6 +37,8 @@ _STYLE: dict[Any, Any] = {
     # Ids inside an SVG are random without it.
     "svg.hashsalt": "polyspan",
     "text.color": INK,
+    # Names of runs and data may hold dollar signs, between which no formula stands.
+    "text.parse_math": False,
     "xtick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.color": MUTED,

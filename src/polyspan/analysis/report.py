@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 
 from polyspan.analysis.calibration_figures import draw_reliability, draw_risk_coverage
@@ -37,11 +38,18 @@ class _Figures:
     written: list[Path] = field(default_factory=list)
 
     def draw(self, key: str, draw: Callable[[Path], None], caption: str) -> PageFigure:
+        key = _free(key, {path.stem for path in self.written})
         paths = [self.folder / f"{key}.{suffix}" for suffix in ("svg", "png")]
         for path in paths:
             draw(path)
         self.written += paths
-        return PageFigure(inline_svg(paths[0].read_text(encoding="utf-8"), file_name(key), caption), caption)
+        return PageFigure(inline_svg(paths[0].read_text(encoding="utf-8"), key, caption), caption)
+
+
+def _free(key: str, taken: Container[str]) -> str:
+    """The key, or the first of key-2, key-3, ... that is free: names unlike each other may be alike as file names."""
+    numbered = (f"{key}-{number}" for number in count(2))
+    return next(free for free in chain([key], numbered) if free not in taken)
 
 
 def write_report(
@@ -98,7 +106,12 @@ def all_tables(groups: Sequence[Group]) -> list[Table]:
         for index in range(len(group.runs)):
             found += [pairs_table(group, index), ranks_table(group, index)]
     found += [calibration_table(run) for group in groups for run in group.runs]
-    return [table for table in found if table is not None]
+    tables: dict[str, Table] = {}
+    for table in found:
+        if table is not None:
+            key = _free(table.key, tables)
+            tables[key] = replace(table, key=key)
+    return list(tables.values())
 
 
 def _draw_matrices(group: Group, figures: _Figures) -> None:
@@ -190,7 +203,10 @@ def _draw_example(
                 loaded = load_model(run.evaluation.model)
                 found = answer_distribution(loaded.model, loaded.tokenizer, group.corpus, pair, *_window(run))
             except CorpusError as error:
-                raise ReportError(str(error)) from error
+                if example is not None:
+                    raise ReportError(str(error)) from error
+                why = str(error)
+                continue
             except PolyspanError as error:
                 why = str(error)
                 continue

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from polyspan.analysis.paper import DataSet, Method, load_paper
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import RowScore, ScoreMatrix
 from polyspan.evaluation.record import EvaluationRecord
-from polyspan.evaluation.rows import PREDICTIONS, read_rows
+from polyspan.evaluation.rows import PREDICTIONS, prediction_lines, read_rows
 
 METRICS = "metrics.jsonl"
 SOURCE_LANGUAGE = "en"
@@ -86,15 +87,17 @@ class Run:
     def published_data(self) -> DataSet | None:
         """Which data set of the paper this is, if it is one.
 
-        MLQA only where all of the paper's languages were asked, as its averages are over those; of
-        XQuAD and TyDiQA-GoldP the paper's numbers are of single languages.
+        MLQA only where all of the paper's pairs of languages were asked, or all of the diagonal, as its
+        averages are over those; of XQuAD and TyDiQA-GoldP the paper's numbers are of single languages.
         """
         record = self.evaluation
         if record is None:
             return None
         path = Path(record.path)
         if record.kind == "mlqa" and path.name in {"dev", "test"}:
-            if set(self.matrix.context_languages) != set(load_paper().languages):
+            languages = load_paper().languages
+            whole = set(product(languages, languages)), set(zip(languages, languages, strict=True))
+            if self.matrix.cells.keys() not in whole:
                 return None
             return "mlqa-dev" if path.name == "dev" else "mlqa-test"
         if record.kind == "xquad" and "xquad" in str(path).lower():
@@ -150,6 +153,13 @@ class Run:
         if self.recipe is not None:
             found.update(self.recipe["data"].get("languages") or (self.data or {}).get("languages") or ())
         return sorted(found)
+
+    @property
+    def knows_training(self) -> bool:
+        """Whether the folder tells what was trained on, so that other languages are known to be unseen."""
+        if self.recipe is None:
+            return self.method == "zero-shot"
+        return bool(self.recipe["data"].get("languages") or (self.data or {}).get("languages"))
 
     @property
     def examples(self) -> int | None:
@@ -211,7 +221,7 @@ def _read(folder: Path, name: str) -> Run:
 
 def _answers(path: Path) -> list[list[Found]]:
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(prediction_lines(path), start=1):
         try:
             answers = json.loads(line)["answers"]
             found.append([Found(int(a["start"]), int(a["end"]), float(a["score"])) for a in answers])

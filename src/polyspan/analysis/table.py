@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -183,8 +184,12 @@ def _latex_cell(cell: Cell) -> str:
     return _tex(plain_text(cell))
 
 
+# What would become markup; an underscore within a word does not.
+_MARKDOWN = re.compile(r"[|*<`\[]|(?<!\w)_|_(?!\w)")
+
+
 def _md(text: str) -> str:
-    return text.replace("|", r"\|").replace("*", r"\*")
+    return _MARKDOWN.sub(r"\\\g<0>", text)
 
 
 _TEX = str.maketrans(
@@ -200,6 +205,10 @@ _TEX = str.maketrans(
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "–": "--",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "[": "{[}",  # after a line's end it would begin an option
         "−": "$-$",
         "×": r"$\times$",
         "±": r"$\pm$",

@@ -81,7 +81,12 @@ def _group(text: str) -> tuple[str, list[Path]]:
     name, _, runs = text.partition("=")
     if not name or not runs:
         raise ScoringError(f"--group {text}: write it as NAME=FOLDER,FOLDER")
-    return name, [Path(run) for run in runs.split(",")]
+    folders = [Path(run) for run in runs.split(",")]
+    if "" in runs.split(","):
+        raise ScoringError(f"--group {text}: a folder between its commas has no name")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ScoringError(f"--group {text}: a folder is named twice; one run tells nothing of the luck of training")
+    return name, folders
 
 
 def _name(folder: Path, folders: list[Path]) -> str:

@@ -157,7 +157,8 @@ def compare(
     Intervals are expanded percentiles of a bootstrap over clusters. With several runs of a method its scores
     are the runs' mean and the intervals also hold the luck of the random seed
     (`resampling.run_noise`). p-values come from a paired permutation test over clusters where each
-    method has one run, and from the bootstrap where one has more.
+    method has one run, and from the bootstrap where one has more, though never below what so few
+    clusters could show by permutation.
 
     Args:
         a, b: methods; a method with one run is taken as it is.
@@ -280,7 +281,8 @@ def metric_comparisons(
         if len(scores[i]) == len(scores[j]) == 1:
             p_values = sign_flip_p_values(by_cluster(contributions, aligned.cluster), draws, generator)
         else:
-            p_values = _p_of_draws(drawn)
+            # As few clusters as this allow no smaller p of a permutation test, however the draws fall.
+            p_values = np.maximum(_p_of_draws(drawn), 0.5 ** (samples.clusters - 1.0))
         intervals = samples.intervals(samples.values[i] - samples.values[j], drawn, level)
         takes_part = aligned.asked.astype(float) @ samples.quantities.members.T > 0
         found[i, j] = [
@@ -296,11 +298,12 @@ def metric_comparisons(
 
 
 def _p_of_draws(draws: np.ndarray) -> np.ndarray:
-    """Two-sided: twice the smaller share of draws on one side of 0, never 0 itself."""
+    """Two-sided: twice the smaller share of draws on one side of 0, never 0 itself; NaN says nothing."""
     import numpy as np
 
     below, above = (draws <= 0).sum(0), (draws >= 0).sum(0)
-    return np.asarray(np.minimum(2 * (np.minimum(below, above) + 1) / (len(draws) + 1), 1))
+    speaking = (~np.isnan(draws)).sum(0)
+    return np.asarray(np.minimum(2 * (np.minimum(below, above) + 1) / (speaking + 1), 1))
 
 
 def _effect(contributions: np.ndarray) -> tuple[float | None, float, float]:

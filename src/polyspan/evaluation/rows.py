@@ -58,26 +58,22 @@ def read_rows(folder: Path) -> list[RowScore]:
         ScoringError: there are no predictions, or a line of them is broken or has no scores.
     """
     path = folder / PREDICTIONS if folder.is_dir() else folder
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ScoringError(
-            f"{path}: cannot be read ({error.strerror}); name a run folder or what `polyspan evaluate --output` wrote"
-        ) from error
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(prediction_lines(path), start=1):
         try:
             record = json.loads(line)
-            rows.append(
-                RowScore(
-                    str(record["id"]),
-                    str(record["question_language"]),
-                    str(record["context_language"]),
-                    float(record["f1"]),
-                    float(record["em"]),
-                    str(record.get("passage", "")),
-                )
+            row = RowScore(
+                str(record["id"]),
+                str(record["question_language"]),
+                str(record["context_language"]),
+                float(record["f1"]),
+                float(record["em"]),
+                str(record.get("passage", "")),
             )
+            for metric in METRICS:
+                if not 0 <= getattr(row, metric) <= 1:  # NaN neither
+                    raise ValueError(f"{metric} is {getattr(row, metric):g}, not from 0 to 1")
+            rows.append(row)
         except KeyError as error:
             raise ScoringError(
                 f"{path}: line {number} has no {error}; write it again with `polyspan evaluate --output`"
@@ -87,6 +83,23 @@ def read_rows(folder: Path) -> list[RowScore]:
     if not rows:
         raise ScoringError(f"{path}: holds no prediction")
     return rows
+
+
+def prediction_lines(path: Path) -> list[str]:
+    """The lines of ``predictions.jsonl``, cut at line feeds alone: texts may hold other separators, such as U+2028.
+
+    Raises:
+        ScoringError: the file is not there or not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ScoringError(
+            f"{path}: cannot be read ({error.strerror}); name a run folder or what `polyspan evaluate --output` wrote"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ScoringError(f"{path}: not UTF-8 at byte {error.start}; it is no predictions.jsonl") from error
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def align(methods: Sequence[Method], by: By = "seed") -> Aligned:

@@ -17,8 +17,8 @@ SHOWN_PAIRS = 12
 def sentence(comparison: Comparison, metric: Metric = "f1", correction: Correction = "holm") -> str:
     """Who is better, by how much, how surely, and in how many pairs of languages; ends with a full stop.
 
-    The methods differ where the interval of the mean over all pairs leaves out 0. Pairs are
-    counted after the correction.
+    The methods differ where the interval of the mean over all pairs leaves out 0 and its p agrees, which
+    it may not over a handful of questions. Pairs are counted after the correction.
     """
     found = comparison.metrics[metric]
     whole = found.averages["gxlt"]
@@ -27,8 +27,12 @@ def sentence(comparison: Comparison, metric: Metric = "f1", correction: Correcti
     name = _measure(comparison, metric)
     interval = f"{100 * comparison.level:g}% interval {_range(whole.difference, -1 if swapped else 1)}"
     size = f"{abs(100 * whole.difference.value):.1f}"
-    if not is_decided(whole.difference):
-        text = f"{better} and {other} cannot be told apart: {better} is ahead by {size} {name}, {interval}"
+    decided = is_decided(whole.difference)
+    if not decided or whole.p > 1 - comparison.level:
+        ahead = "their difference is" if size == "0.0" else f"{better} is ahead by"
+        text = f"{better} and {other} cannot be told apart: {ahead} {size} {name}, {interval}"
+        if decided:
+            text += f", but p is {whole.p:.3f}"
     else:
         text = f"{better} is better than {other} by {size} {name}, {interval}"
         if whole.p_holm > whole.p and not whole.sign(correction, comparison.level):
@@ -106,7 +110,7 @@ def _table(first: str, comparison: Comparison, rows: list[tuple[str, Difference]
             name,
             f"{100 * item.a.value:.1f}",
             f"{100 * item.b.value:.1f}",
-            f"{100 * item.difference.value:+.1f}",
+            _signed(item.difference.value),
             _range(item.difference),
             "<0.001" if p < 0.001 else f"{p:.3f}",
             NOTHING if item.effect is None else f"{item.effect:+.2f}",
@@ -117,8 +121,14 @@ def _table(first: str, comparison: Comparison, rows: list[tuple[str, Difference]
 def _range(interval: Interval, sign: int = 1) -> str:
     if interval.low is None or interval.high is None:
         return "unknown"
-    low, high = sorted((sign * 100 * interval.low, sign * 100 * interval.high))
+    # What rounds to nothing has no sign.
+    low, high = (round(end, 1) or 0.0 for end in sorted((sign * 100 * interval.low, sign * 100 * interval.high)))
     return f"{low:.1f} to {high:.1f}"
+
+
+def _signed(share: float) -> str:
+    percent = round(100 * share, 1) or 0.0
+    return f"{percent:+.1f}" if percent else f"{percent:.1f}"
 
 
 def _measure(comparison: Comparison, metric: Metric) -> str:
