@@ -81,8 +81,12 @@ def test_a_broken_off_run_goes_on_to_the_same_weights(
     assert checkpoint.name == f"checkpoint-{stop - 1}"
     assert (checkpoint / "teacher.safetensors").is_file()
 
+    seconds = json.loads((checkpoint / "timing.json").read_text(encoding="utf-8"))["training_seconds"]
+    assert seconds > 0
     said = StringIO()
     run_recipe(broken, Console(file=said, width=200))
+    timing = json.loads((tmp_path / "broken/timing.json").read_text(encoding="utf-8"))
+    assert timing["training_seconds"] > seconds
     assert f"skipped: {half}: its writing was not finished" in said.getvalue()
     assert f"going on from {checkpoint}" in said.getvalue()
     assert digest(tmp_path / "broken") == digest(tmp_path / "whole")

@@ -81,6 +81,15 @@ def test_frozen_parts_stay_and_the_rest_moves(model: Path, tmp_path: Path) -> No
         freeze(load_model(str(model)).model, True, 3)
 
 
+def test_windows_longer_than_the_model_reads_are_refused(tmp_path: Path) -> None:
+    model = tiny_bert(tmp_path / "tiny")
+    settings = json.loads((model / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (model / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 48}), encoding="utf-8")
+    with pytest.raises(RunError, match=r"data.max_length: 384, but .* reads no more than 48 tokens"):
+        run_recipe(recipe(model, tmp_path / "a"), quiet())
+    run_recipe(recipe(model, tmp_path / "b", data={"max_length": 48, "overlap": 8}), quiet())
+
+
 def test_layers_are_found_in_a_distilbert_and_where_they_are_shared_it_is_said() -> None:
     sizes: dict[str, Any] = {"vocab_size": 50, "num_attention_heads": 2, "num_hidden_layers": 2}
     distilled = DistilBertForQuestionAnswering(DistilBertConfig(dim=32, hidden_dim=64, **sizes))

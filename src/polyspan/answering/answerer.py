@@ -243,8 +243,9 @@ class Answerer:
     @cached_property
     def longest_window(self) -> int:
         """The most tokens the model reads at once."""
-        positions = getattr(self.loaded.model.config, "max_position_embeddings", None) or 10**9
-        return int(min(self.loaded.tokenizer.model_max_length, positions))
+        from polyspan.models.load import longest_window
+
+        return longest_window(self.loaded.model.config, self.loaded.tokenizer)
 
     @cached_property
     def _template(self) -> Template:

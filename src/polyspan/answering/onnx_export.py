@@ -28,7 +28,14 @@ from polyspan.answering.onnx_precision import (
     unpack_attention,
 )
 from polyspan.files import write_aside
-from polyspan.models.load import CALIBRATION_FILE, LoadedModel, load_model, resolve_model, save_around_weights
+from polyspan.models.load import (
+    CALIBRATION_FILE,
+    LoadedModel,
+    load_model,
+    longest_window,
+    resolve_model,
+    save_around_weights,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,7 +126,7 @@ def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModelPr
 
     encoded = tokenizer(["a b c", "d"], ["e f", "g h i j"], padding=True, return_tensors="pt")
     names = [name for name in tokenizer.model_input_names if name in encoded]
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=_longest(model, tokenizer))}
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=longest_window(model.config, tokenizer))}
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -182,11 +189,6 @@ class _Logits(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         outputs = self.model(**dict(zip(self.names, inputs, strict=True)))
         return outputs.start_logits, outputs.end_logits
-
-
-def _longest(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    positions = getattr(model.config, "max_position_embeddings", None) or 10**9
-    return int(min(tokenizer.model_max_length, positions, 2**20))
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +65,7 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
     """
     from polyspan.models import load_model, save_model
     from polyspan.training.checkpoints import newest_checkpoint
+    from polyspan.training.progress import TrainingClock
 
     join_group()
     console.quiet = console.quiet or not is_main_process()
@@ -79,7 +79,7 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         console.print(f"{model_folder} is there already; it is not trained again")
         loaded = load_model(str(model_folder))
     else:
-        began = time.monotonic()
+        clock = TrainingClock()
         loaded = load_model(
             recipe.model,
             attn_implementation=training_attention(recipe.training.dropout),
@@ -89,6 +89,7 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         prepared = prepare(recipe.data, recipe.seed)
         check_training(recipe, prepared.corpus, leakage, console)
         trainer = make_trainer(recipe, loaded.model, loaded.tokenizer, prepared, console)
+        trainer.kept.append(clock)
         checkpoint, skipped = from_main(lambda: newest_checkpoint(folder / CHECKPOINTS))
         for reason in skipped:
             console.print(f"skipped: {reason}", markup=False, soft_wrap=True)
@@ -98,7 +99,7 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         if is_main_process():
             with _write_errors(folder):
                 save_model(trainer.model, loaded.tokenizer, model_folder)
-                write_text(folder / "timing.json", json.dumps({"training_seconds": time.monotonic() - began}) + "\n")
+                clock.save_to(folder)
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         wait_for_all()
         loaded = load_model(str(model_folder))

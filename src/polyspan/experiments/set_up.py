@@ -12,12 +12,13 @@ from polyspan.errors import PolyspanError
 from polyspan.experiments.prepare import Prepared
 from polyspan.experiments.recipe import Recipe
 from polyspan.files import write_text
+from polyspan.models.load import longest_window
 from polyspan.processes import is_main_process
 
 if TYPE_CHECKING:
     from rich.console import Console
     from torch import nn
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from polyspan.corpus.model import Pair
     from polyspan.encoding.windows import Windows
@@ -32,7 +33,7 @@ class RunError(PolyspanError):
 
 def make_trainer(
     recipe: Recipe,
-    model: nn.Module,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prepared: Prepared,
     console: Console,
@@ -51,6 +52,11 @@ def make_trainer(
     freeze(model, training.freeze_embeddings, training.frozen_layers)
     tokenised = tokenise_corpus(prepared.corpus, prepared.pairs, tokenizer)
     whole = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
+    room = longest_window(model.config, tokenizer)
+    if room < min(recipe.data.max_length, int(whole.lengths().max(initial=0))):
+        raise RunError(
+            f"data.max_length: {recipe.data.max_length}, but {recipe.model} reads no more than {room} tokens at once"
+        )
     windows = crop(whole, recipe.data.crop, recipe.seed) if recipe.data.crop else whole
     report = {
         "languages": list(prepared.corpus.languages),

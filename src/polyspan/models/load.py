@@ -29,6 +29,7 @@ CALIBRATION_FILE = "calibration.json"
 """In a model folder: how its logits become probabilities that can be trusted."""
 FOLDER_VERSION = 2
 """Raised when what is written into the cached folders changes."""
+UNLIMITED = 2**20
 DROPOUT_FIELDS = (
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
@@ -132,6 +133,12 @@ def load_tokenizer(name: str, place: str) -> PreTrainedTokenizerBase:
     if not tokenizer.is_fast:
         raise ModelError(f"{name}: its tokeniser gives no character offsets; save it with a tokenizer.json")
     return tokenizer
+
+
+def longest_window(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The most tokens, special ones included, that a model reads at once; a huge number where none is told."""
+    positions = getattr(config, "max_position_embeddings", None) or UNLIMITED
+    return int(min(tokenizer.model_max_length, positions, UNLIMITED))
 
 
 def token_counter(name: str) -> Callable[[list[str]], list[int]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from polyspan.training.trainer import SpanTrainer
 
 METRICS_FILE = "metrics.jsonl"
+TIMING_FILE = "timing.json"
 
 
 class MetricsLog(TrainerCallback):
@@ -64,6 +65,30 @@ class MetricsLog(TrainerCallback):
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+
+class TrainingClock:
+    """Seconds that a training took, those before the checkpoint it goes on from included.
+
+    What came after that checkpoint, and was lost with it, does not count.
+    """
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.before = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """So far."""
+        return self.before + time.monotonic() - self.began
+
+    def save_to(self, folder: Path) -> None:
+        """Write them into a checkpoint or a run folder."""
+        write_text(folder / TIMING_FILE, json.dumps({"training_seconds": self.seconds}) + "\n")
+
+    def load_from(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint's seconds."""
+        self.before = float(json.loads((checkpoint / TIMING_FILE).read_text(encoding="utf-8"))["training_seconds"])
 
 
 class ReadingLines:
