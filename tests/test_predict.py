@@ -88,6 +88,8 @@ BAD = [
     ('{"question": "a"}', "context is not a text but NoneType"),
     ('{"question": " ", "context": "x"}', "question is empty"),
     ('{"question": "a", "context": "\\ud800"}', "surrogate"),
+    ('{"id": "\\udfff", "question": "a", "context": "x"}', "id holds half of a surrogate pair"),
+    ('{"language": "\\ud800", "question": "a", "context": "x"}', "language holds half of a surrogate pair"),
     ("[" * 100_000, "JSON that cannot be read"),
     ('{"question": 3, "context": "x"}', "question is not a text but int"),
 ]
@@ -105,7 +107,7 @@ def test_bad_lines_are_reported_with_their_number_and_skipped_or_fatal(tiny: Pat
     done = polyspan("predict", source, "--output", output, "--model", tiny, "--on-bad", "skip", "--json")
     assert [skipped["line"] for skipped in json.loads(done.stdout)["skipped"]] == list(range(2, 2 + len(BAD)))
     assert f"line 2: {BAD[0][1]}" in done.stderr
-    assert [(row["line"], row["id"]) for row in read(output)] == [(1, "q0"), (10, "q1")]
+    assert [(row["line"], row["id"]) for row in read(output)] == [(1, "q0"), (len(BAD) + 3, "q1")]
 
 
 def test_bad_rows_of_tables(tmp_path: Path) -> None:

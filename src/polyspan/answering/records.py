@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from polyspan.answering.asked import Asked, AskedError, check_asked
+from polyspan.answering.asked import Asked, AskedError, check_asked, refuse_halves
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.squad import read_json
 
@@ -129,6 +129,8 @@ def _record(line: int, row: Mapping[str, Any]) -> Record | BadRecord:
     known = all(isinstance(language, str) and language for language in languages)
     try:
         asked = check_asked(row.get("question"), row.get("context"))
+        for name, text in (("id", id_), ("language", languages[0]), ("language", languages[1])):
+            refuse_halves(name, str(text))
     except AskedError as error:
         return BadRecord(line, str(error))
     return Record(
