@@ -241,6 +241,7 @@ def test_files_that_are_no_questions(tiny: Path, tmp_path: Path) -> None:
     for name, content, said in (
         ("in.txt", "x", "questions are read from"),
         ("in.csv", "frage,text\na,b\n", "no column named 'question'"),
+        ("in.csv", '"question" ,context\na,b\n', "line 1: not a readable row"),
         ("in.json", "{}", "not in SQuAD's layout"),
         ("in.jsonl", "\n\n", "holds no question"),
     ):

@@ -85,7 +85,10 @@ def _table(path: Path) -> Iterator[Record | BadRecord]:
         file.seek(0)
         delimiter = "\t" if path.suffix == ".tsv" else max(",;\t", key=first.count)
         rows = csv.reader(file, delimiter=delimiter, strict=True)
-        header = [name.strip().lower() for name in next(rows, [])]
+        try:
+            header = [name.strip().lower() for name in next(rows, [])]
+        except csv.Error as error:
+            raise CorpusError(f"{path}: line 1: not a readable row ({error})") from error
         for name in ("question", "context"):
             if name not in header:
                 raise CorpusError(f"{path}: line 1: no column named {name!r}; the table has {', '.join(header)}")
