@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from polyspan.answering import Answerer, Reading
+from polyspan.answering import Answerer, AskedError, Reading
 from polyspan.answering.output import OutputError, ResumableOutput
 from polyspan.answering.predict_file import CHUNK_RECORDS, predict_file
 from polyspan.answering.records import BadRecord, Record, read_records
@@ -189,7 +189,8 @@ def test_a_part_of_other_settings_or_another_process_is_not_touched(tmp_path: Pa
     source, output = write(tmp_path / "in.jsonl", questions(3)), tmp_path / "out.jsonl"
 
     def stop(records: int, characters: int) -> None:
-        raise Killed
+        if records:
+            raise Killed
 
     with pytest.raises(Killed):
         predict_file(answerer, source, output, Reading(), progress=stop)
@@ -207,6 +208,14 @@ def test_a_part_of_other_settings_or_another_process_is_not_touched(tmp_path: Pa
     with pytest.raises(OutputError, match="is there already"):
         predict_file(answerer, source, output, Reading())
     assert output.read_text(encoding="utf-8") == "mine\n"
+
+
+def test_an_error_before_the_first_answer_leaves_nothing(tmp_path: Path, answerer: Answerer) -> None:
+    source, output = write(tmp_path / "in.jsonl", questions(3)), tmp_path / "out.jsonl"
+    with pytest.raises(AskedError, match="is not calibrated"):
+        predict_file(answerer, source, output, Reading(precision=0.9))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+    assert predict_file(answerer, source, output, Reading()).records == 3
 
 
 def test_shards_are_joined_in_order(tiny: Path, answerer: Answerer, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class ResumableOutput:
 
     What is appended is on the disk when `append` returns. After a kill at any moment the same
     settings go on after the last whole line; the beginning of a line that was cut off is removed.
+    An error before the first answer leaves nothing, so that other settings can be tried.
 
     Args:
         path: of the finished file.
@@ -67,7 +68,12 @@ class ResumableOutput:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        begun_in_vain = error is not None and self.part.is_file() and not self.part.stat().st_size
+        if begun_in_vain:
+            self._settings_file.unlink(missing_ok=True)
         self._file.close()
+        if begun_in_vain:
+            self.part.unlink(missing_ok=True)
 
     def _claim(self, settings: Mapping[str, Any]) -> None:
         if not self._settings_file.exists():
