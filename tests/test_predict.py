@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from polyspan.answering import Answerer, AskedError, Reading
-from polyspan.answering.output import OutputError, ResumableOutput
+from polyspan.answering.output import OutputError, ResumableOutput, join_shards
 from polyspan.answering.predict_file import CHUNK_RECORDS, predict_file
 from polyspan.answering.records import BadRecord, Record, read_records
 from test_cli import polyspan, refused
@@ -216,6 +216,15 @@ def test_an_error_before_the_first_answer_leaves_nothing(tmp_path: Path, answere
         predict_file(answerer, source, output, Reading(precision=0.9))
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
     assert predict_file(answerer, source, output, Reading()).records == 3
+
+
+def test_shards_are_known_by_their_whole_name(tmp_path: Path) -> None:
+    for line, name in enumerate(("out[1].1-of-2.jsonl", "out[1].2-of-2.jsonl", "out[1].b.1-of-3.jsonl")):
+        write(tmp_path / name, [{"line": line}])
+    assert join_shards(tmp_path / "out[1].jsonl") == 2
+    assert (tmp_path / "out[1].b.1-of-3.jsonl").exists()  # of another output
+    with pytest.raises(OutputError, match="no finished shards"):
+        join_shards(tmp_path / "none" / "out.jsonl")
 
 
 def test_shards_are_joined_in_order(tiny: Path, answerer: Answerer, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -134,11 +135,9 @@ def join_shards(path: Path) -> int:
     """
     if path.exists():
         raise OutputError(f"{path}: is there already; delete it or name another --output")
-    counts = {
-        int(found.name.removesuffix(path.suffix).rpartition("-of-")[2])
-        for found in path.parent.glob(f"{path.stem}.*-of-*{path.suffix}")
-        if found.name.removesuffix(path.suffix).rpartition("-of-")[2].isdigit()
-    }
+    name = re.compile(rf"{re.escape(path.stem)}\.\d+-of-(\d+){re.escape(path.suffix)}")
+    folder = path.parent.iterdir() if path.parent.is_dir() else ()
+    counts = {int(match[1]) for found in folder if (match := name.fullmatch(found.name))}
     if len(counts) != 1:
         found = f"shards of {' and of '.join(map(str, sorted(counts)))}" if counts else "no finished shards"
         raise OutputError(f"{path}: {found} beside it; run polyspan predict --shard 1/N to N/N first")
