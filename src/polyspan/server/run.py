@@ -115,8 +115,8 @@ def _listen(host: str, port: int) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
         found.listen(BACKLOG)  # whoever reads the address can connect at once, and waits for the rest
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:  # a name that no host can have
+        reason = getattr(error, "strerror", None) or str(error)
         raise ServerError(f"{host} port {port}: {reason}; choose another with --host or --port") from error
     return found
 
