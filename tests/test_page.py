@@ -203,6 +203,10 @@ def test_copies_can_be_used(page: Any, address: str) -> None:
     if shutil.which("curl"):
         done = subprocess.run(["sh", "-c", f"{command} --silent"], capture_output=True, text=True, check=True)
         assert json.loads(done.stdout)["answers"][0]["answer"] == reply["answers"][0]["answer"]
+    page.click("#copy-curl")
+    sync_api.expect(page.locator("#copy-curl")).to_have_text("Copied")
+    page.wait_for_timeout(1600)
+    assert page.locator("#copy-curl").text_content() == "Copy as curl"  # however often it was pressed
 
 
 def test_a_file_can_be_opened_or_dropped(page: Any, tmp_path: Path) -> None:

@@ -269,10 +269,10 @@ async function copy(text, button) {
     field.remove();
     button.focus();
   }
-  const name = button.textContent;
+  button.dataset.name ??= button.textContent; // it may say "Copied" still
   button.textContent = "Copied";
   at.spoken.textContent = "Copied";
-  setTimeout(() => { button.textContent = name; }, 1500);
+  setTimeout(() => { button.textContent = button.dataset.name; }, 1500);
 }
 
 function exampleItem(example) {
