@@ -232,6 +232,20 @@ def test_a_file_can_be_opened_or_dropped(page: Any, tmp_path: Path) -> None:
     assert page.locator("#problem").is_hidden()
 
 
+def test_words_moved_within_the_text_do_not_replace_it(page: Any) -> None:
+    page.fill("#context", "Words are moved here and there.")
+    page.locator("#context").evaluate("element => { element.focus(); element.setSelectionRange(0, 5); }")
+    box = page.locator("#context").bounding_box()
+    page.mouse.move(box["x"] + 35, box["y"] + 32)
+    page.mouse.down()
+    for step in range(1, 10):
+        page.mouse.move(box["x"] + 35 + 20 * step, box["y"] + 32)
+    page.mouse.up()
+    moved = page.locator("#context").input_value()
+    assert sorted(moved.replace(" ", "")) == sorted("Wordsaremovedhereandthere.")
+    assert not moved.startswith("Words")
+
+
 def test_what_is_missing_is_said(page: Any) -> None:
     page.click("#ask")
     assert page.locator("#problem").text_content() == "Write a question first."

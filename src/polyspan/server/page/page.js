@@ -11,6 +11,7 @@ let limits = null;
 let needsKey = false;
 let working = null; // AbortController of what is being asked
 let shown = null; // what is asked and answered
+let dragging = false; // something of this page
 let known = {}; // language of a text that came from the examples
 const visit = [];
 
@@ -336,9 +337,12 @@ at.forget.addEventListener("click", () => {
   at.question.focus();
 });
 
+// Words that are moved within the page are no text to be read.
+document.addEventListener("dragstart", () => { dragging = true; });
+document.addEventListener("dragend", () => { dragging = false; });
 for (const kind of ["dragenter", "dragover"]) {
   document.addEventListener(kind, (event) => {
-    if (![...event.dataTransfer.types].some((type) => type === "Files" || type === "text/plain")) return;
+    if (dragging || ![...event.dataTransfer.types].some((type) => type === "Files" || type === "text/plain")) return;
     event.preventDefault();
     at["text-panel"].classList.add("dropping");
   });
@@ -350,7 +354,7 @@ document.addEventListener("drop", (event) => {
   at["text-panel"].classList.remove("dropping");
   const [file] = event.dataTransfer.files;
   const text = event.dataTransfer.getData("text/plain");
-  if (!file && (!text || event.target === at.question)) return;
+  if (dragging || (!file && (!text || event.target === at.question))) return;
   event.preventDefault();
   if (file) takeFile(file);
   else setText(text);
