@@ -246,6 +246,22 @@ def test_words_moved_within_the_text_do_not_replace_it(page: Any) -> None:
     assert not moved.startswith("Words")
 
 
+def test_an_answer_does_not_overwrite_a_newer_text(page: Any) -> None:
+    held: list[Any] = []
+    page.route("**/v1/answers", lambda route: held.append(route))
+    page.fill("#context", EMOJI)
+    page.fill("#question", "Who?")
+    with page.expect_request("**/v1/answers"):
+        page.keyboard.press("Enter")
+    page.fill("#context", "A newer text.")
+    held[0].continue_()
+    page.wait_for_selector("#history li")
+    assert page.locator("#context").input_value() == "A newer text."
+    assert page.locator("#answers li").count() == 0
+    page.locator("#history button").click()
+    assert page.locator("#passage").text_content() == EMOJI
+
+
 def test_what_is_missing_is_said(page: Any) -> None:
     page.click("#ask")
     assert page.locator("#problem").text_content() == "Write a question first."

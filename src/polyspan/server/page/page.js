@@ -113,7 +113,8 @@ async function ask() {
     const entry = { request, reply };
     visit.unshift(entry);
     showHistory();
-    show(entry);
+    if (wellFormed(at.context.value) === request.context) show(entry);
+    else at.spoken.textContent = "The answers to the text before this one are under “Asked in this visit”.";
   } catch (error) {
     if (error.name !== "AbortError") showProblem(error.message);
     if (error instanceof Refused && error.status === 401) showKey();
