@@ -262,6 +262,16 @@ def test_an_answer_does_not_overwrite_a_newer_text(page: Any) -> None:
     assert page.locator("#passage").text_content() == EMOJI
 
 
+def test_fewer_answers_than_the_page_would_ask_for(browser: Any, tmp_path: Path) -> None:
+    with running(Settings(model=str(tiny_bert(tmp_path / "tiny")), limits=Limits(top_k=2))) as address:
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("#model[data-state=ready]")
+        assert page.locator("#top-k").input_value() == "1"
+        ask(page, "Who?", EMOJI)
+        page.close()
+
+
 def test_what_is_missing_is_said(page: Any) -> None:
     page.click("#ask")
     assert page.locator("#problem").text_content() == "Write a question first."

@@ -370,7 +370,9 @@ async function meet() {
   try {
     const facts = await describe(at.key.value);
     limits = facts.limits;
-    for (const option of at["top-k"].options) option.disabled = Number(option.value) > limits.top_k;
+    const counts = [...at["top-k"].options];
+    for (const option of counts) option.disabled = Number(option.value) > limits.top_k;
+    if (at["top-k"].selectedOptions[0]?.disabled) at["top-k"].value = counts.findLast((option) => !option.disabled).value;
     await untilReady((sentence) => { at.model.textContent = sentence; });
     at.model.textContent = facts.name;
     at.model.dataset.state = "ready";
