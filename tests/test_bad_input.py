@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from test_cli import refused
+from test_cli import polyspan, refused
 from tiny_models import tiny_bert
 
 ROW = {"id": "a", "language": "en", "context": "The door is red.", "question": "What colour?", "answer": "red"}
@@ -291,6 +291,8 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
         ["nix", "polyspan-qa-en"],
     ),
     "empty question": (["ask", "-q", " ", "--context-file", "README.md", "--model", "TINY"], ["question"]),
+    "no key in the file": (["serve", "--api-key-file", "LATIN", "--port", "0"], ["LATIN", "not UTF-8 at byte 0"]),
+    "no host's name": (["serve", "--host", "a..b"], ["a..b", "--host"]),
     "output is a file": (
         [
             "evaluate",
@@ -315,7 +317,9 @@ def test_bad_commands(case: str, tmp_path: Path, tiny: Path) -> None:
     arguments, said = COMMANDS[case]
     file = tmp_path / "a file"
     file.write_text("x", encoding="utf-8")
-    places = {"RUN": str(tmp_path / "run"), "TINY": str(tiny), "FILE": str(file)}
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes(b"\xfcber alle Berge")
+    places = {"RUN": str(tmp_path / "run"), "TINY": str(tiny), "FILE": str(file), "LATIN": str(latin)}
     for name, place in places.items():
         arguments = [argument.replace(name, place) for argument in arguments]
         said = [part.replace(name, place) for part in said]
@@ -326,6 +330,11 @@ def test_bad_commands(case: str, tmp_path: Path, tiny: Path) -> None:
         assert part in message
     assert file.read_text(encoding="utf-8") == "x"
     assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize("option", ["--answer-seconds", "--body-seconds", "--batch-milliseconds"])
+def test_a_server_is_not_told_to_wait_for_ever(option: str) -> None:
+    assert "86400" in polyspan("serve", option, "inf", "--port", "0", code=2).stderr
 
 
 REPEATED = "run_dir: x\nseed: 1\nseed: 2\ndata: {path: commons/train}\n"

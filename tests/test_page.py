@@ -203,6 +203,10 @@ def test_copies_can_be_used(page: Any, address: str) -> None:
     if shutil.which("curl"):
         done = subprocess.run(["sh", "-c", f"{command} --silent"], capture_output=True, text=True, check=True)
         assert json.loads(done.stdout)["answers"][0]["answer"] == reply["answers"][0]["answer"]
+    page.click("#copy-curl")
+    sync_api.expect(page.locator("#copy-curl")).to_have_text("Copied")
+    page.wait_for_timeout(1600)
+    assert page.locator("#copy-curl").text_content() == "Copy as curl"  # however often it was pressed
 
 
 def test_a_file_can_be_opened_or_dropped(page: Any, tmp_path: Path) -> None:
@@ -226,6 +230,46 @@ def test_a_file_can_be_opened_or_dropped(page: Any, tmp_path: Path) -> None:
     )
     sync_api.expect(page.locator("#context")).to_have_value("Dropped 😀")
     assert page.locator("#problem").is_hidden()
+
+
+def test_words_moved_within_the_text_do_not_replace_it(page: Any) -> None:
+    page.fill("#context", "Words are moved here and there.")
+    page.locator("#context").evaluate("element => { element.focus(); element.setSelectionRange(0, 5); }")
+    box = page.locator("#context").bounding_box()
+    page.mouse.move(box["x"] + 35, box["y"] + 32)
+    page.mouse.down()
+    for step in range(1, 10):
+        page.mouse.move(box["x"] + 35 + 20 * step, box["y"] + 32)
+    page.mouse.up()
+    moved = page.locator("#context").input_value()
+    assert sorted(moved.replace(" ", "")) == sorted("Wordsaremovedhereandthere.")
+    assert not moved.startswith("Words")
+
+
+def test_an_answer_does_not_overwrite_a_newer_text(page: Any) -> None:
+    held: list[Any] = []
+    page.route("**/v1/answers", lambda route: held.append(route))
+    page.fill("#context", EMOJI)
+    page.fill("#question", "Who?")
+    with page.expect_request("**/v1/answers"):
+        page.keyboard.press("Enter")
+    page.fill("#context", "A newer text.")
+    held[0].continue_()
+    page.wait_for_selector("#history li")
+    assert page.locator("#context").input_value() == "A newer text."
+    assert page.locator("#answers li").count() == 0
+    page.locator("#history button").click()
+    assert page.locator("#passage").text_content() == EMOJI
+
+
+def test_fewer_answers_than_the_page_would_ask_for(browser: Any, tmp_path: Path) -> None:
+    with running(Settings(model=str(tiny_bert(tmp_path / "tiny")), limits=Limits(top_k=2))) as address:
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("#model[data-state=ready]")
+        assert page.locator("#top-k").input_value() == "1"
+        ask(page, "Who?", EMOJI)
+        page.close()
 
 
 def test_what_is_missing_is_said(page: Any) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from polyspan.answering import Answerer, Reading
-from polyspan.answering.output import OutputError, ResumableOutput
+from polyspan.answering import Answerer, AskedError, Reading
+from polyspan.answering.output import OutputError, ResumableOutput, join_shards
 from polyspan.answering.predict_file import CHUNK_RECORDS, predict_file
 from polyspan.answering.records import BadRecord, Record, read_records
 from test_cli import polyspan, refused
@@ -88,6 +88,8 @@ BAD = [
     ('{"question": "a"}', "context is not a text but NoneType"),
     ('{"question": " ", "context": "x"}', "question is empty"),
     ('{"question": "a", "context": "\\ud800"}', "surrogate"),
+    ('{"id": "\\udfff", "question": "a", "context": "x"}', "id holds half of a surrogate pair"),
+    ('{"language": "\\ud800", "question": "a", "context": "x"}', "language holds half of a surrogate pair"),
     ("[" * 100_000, "JSON that cannot be read"),
     ('{"question": 3, "context": "x"}', "question is not a text but int"),
 ]
@@ -105,7 +107,7 @@ def test_bad_lines_are_reported_with_their_number_and_skipped_or_fatal(tiny: Pat
     done = polyspan("predict", source, "--output", output, "--model", tiny, "--on-bad", "skip", "--json")
     assert [skipped["line"] for skipped in json.loads(done.stdout)["skipped"]] == list(range(2, 2 + len(BAD)))
     assert f"line 2: {BAD[0][1]}" in done.stderr
-    assert [(row["line"], row["id"]) for row in read(output)] == [(1, "q0"), (10, "q1")]
+    assert [(row["line"], row["id"]) for row in read(output)] == [(1, "q0"), (len(BAD) + 3, "q1")]
 
 
 def test_bad_rows_of_tables(tmp_path: Path) -> None:
@@ -187,7 +189,8 @@ def test_a_part_of_other_settings_or_another_process_is_not_touched(tmp_path: Pa
     source, output = write(tmp_path / "in.jsonl", questions(3)), tmp_path / "out.jsonl"
 
     def stop(records: int, characters: int) -> None:
-        raise Killed
+        if records:
+            raise Killed
 
     with pytest.raises(Killed):
         predict_file(answerer, source, output, Reading(), progress=stop)
@@ -205,6 +208,23 @@ def test_a_part_of_other_settings_or_another_process_is_not_touched(tmp_path: Pa
     with pytest.raises(OutputError, match="is there already"):
         predict_file(answerer, source, output, Reading())
     assert output.read_text(encoding="utf-8") == "mine\n"
+
+
+def test_an_error_before_the_first_answer_leaves_nothing(tmp_path: Path, answerer: Answerer) -> None:
+    source, output = write(tmp_path / "in.jsonl", questions(3)), tmp_path / "out.jsonl"
+    with pytest.raises(AskedError, match="is not calibrated"):
+        predict_file(answerer, source, output, Reading(precision=0.9))
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+    assert predict_file(answerer, source, output, Reading()).records == 3
+
+
+def test_shards_are_known_by_their_whole_name(tmp_path: Path) -> None:
+    for line, name in enumerate(("out[1].1-of-2.jsonl", "out[1].2-of-2.jsonl", "out[1].b.1-of-3.jsonl")):
+        write(tmp_path / name, [{"line": line}])
+    assert join_shards(tmp_path / "out[1].jsonl") == 2
+    assert (tmp_path / "out[1].b.1-of-3.jsonl").exists()  # of another output
+    with pytest.raises(OutputError, match="no finished shards"):
+        join_shards(tmp_path / "none" / "out.jsonl")
 
 
 def test_shards_are_joined_in_order(tiny: Path, answerer: Answerer, tmp_path: Path) -> None:
@@ -239,6 +259,7 @@ def test_files_that_are_no_questions(tiny: Path, tmp_path: Path) -> None:
     for name, content, said in (
         ("in.txt", "x", "questions are read from"),
         ("in.csv", "frage,text\na,b\n", "no column named 'question'"),
+        ("in.csv", '"question" ,context\na,b\n', "line 1: not a readable row"),
         ("in.json", "{}", "not in SQuAD's layout"),
         ("in.jsonl", "\n\n", "holds no question"),
     ):

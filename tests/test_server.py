@@ -378,6 +378,15 @@ def test_a_body_that_comes_too_slowly_and_one_too_large(address: str) -> None:
         began = time.monotonic()
         assert slow.recv(100) == b""  # the head did not come either
         assert time.monotonic() - began < 10
+    with socket.create_connection((host, int(port)), timeout=10) as slow:
+        for _ in range(2):
+            slow.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            got = b""
+            while not got.endswith(b'{"status":"ok"}'):
+                got += slow.recv(1000) or pytest.fail("closed")
+            time.sleep(LIMITS.body_seconds + 0.3)  # silence between requests is fine
+        slow.sendall(b"GET /health/live HTTP/1.1\r\nHost: localho")
+        assert slow.recv(100) == b""  # nor that of a later request
     for content in (b"x" * 1_000_000, (b"x" * 10_000 for _ in range(50))):
         reply = httpx.post(f"{address}/v1/answers", content=content, headers={"Content-Type": "application/json"})
         assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")

@@ -33,10 +33,19 @@ def _check(name: str, text: object) -> str:
         raise AskedError(f"the {name} is not a text but {type(text).__name__}")
     if not text.strip():
         raise AskedError(f"the {name} is empty")
+    refuse_halves(name, text)
+    return text
+
+
+def refuse_halves(name: str, text: str) -> None:
+    """See that a text can be written to a file.
+
+    Raises:
+        AskedError: it holds half of a surrogate pair.
+    """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise AskedError(
             f"the {name} holds half of a surrogate pair at character {error.start}; decode it anew or leave it out"
         ) from None
-    return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ class ResumableOutput:
 
     What is appended is on the disk when `append` returns. After a kill at any moment the same
     settings go on after the last whole line; the beginning of a line that was cut off is removed.
+    An error before the first answer leaves nothing, so that other settings can be tried.
 
     Args:
         path: of the finished file.
@@ -67,7 +69,12 @@ class ResumableOutput:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        begun_in_vain = error is not None and self.part.is_file() and not self.part.stat().st_size
+        if begun_in_vain:
+            self._settings_file.unlink(missing_ok=True)
         self._file.close()
+        if begun_in_vain:
+            self.part.unlink(missing_ok=True)
 
     def _claim(self, settings: Mapping[str, Any]) -> None:
         if not self._settings_file.exists():
@@ -128,11 +135,9 @@ def join_shards(path: Path) -> int:
     """
     if path.exists():
         raise OutputError(f"{path}: is there already; delete it or name another --output")
-    counts = {
-        int(found.name.removesuffix(path.suffix).rpartition("-of-")[2])
-        for found in path.parent.glob(f"{path.stem}.*-of-*{path.suffix}")
-        if found.name.removesuffix(path.suffix).rpartition("-of-")[2].isdigit()
-    }
+    name = re.compile(rf"{re.escape(path.stem)}\.\d+-of-(\d+){re.escape(path.suffix)}")
+    folder = path.parent.iterdir() if path.parent.is_dir() else ()
+    counts = {int(match[1]) for found in folder if (match := name.fullmatch(found.name))}
     if len(counts) != 1:
         found = f"shards of {' and of '.join(map(str, sorted(counts)))}" if counts else "no finished shards"
         raise OutputError(f"{path}: {found} beside it; run polyspan predict --shard 1/N to N/N first")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from polyspan.answering.asked import Asked, AskedError, check_asked
+from polyspan.answering.asked import Asked, AskedError, check_asked, refuse_halves
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.squad import read_json
 
@@ -85,7 +85,10 @@ def _table(path: Path) -> Iterator[Record | BadRecord]:
         file.seek(0)
         delimiter = "\t" if path.suffix == ".tsv" else max(",;\t", key=first.count)
         rows = csv.reader(file, delimiter=delimiter, strict=True)
-        header = [name.strip().lower() for name in next(rows, [])]
+        try:
+            header = [name.strip().lower() for name in next(rows, [])]
+        except csv.Error as error:
+            raise CorpusError(f"{path}: line 1: not a readable row ({error})") from error
         for name in ("question", "context"):
             if name not in header:
                 raise CorpusError(f"{path}: line 1: no column named {name!r}; the table has {', '.join(header)}")
@@ -129,6 +132,8 @@ def _record(line: int, row: Mapping[str, Any]) -> Record | BadRecord:
     known = all(isinstance(language, str) and language for language in languages)
     try:
         asked = check_asked(row.get("question"), row.get("context"))
+        for name, text in (("id", id_), ("language", languages[0]), ("language", languages[1])):
+            refuse_halves(name, str(text))
     except AskedError as error:
         return BadRecord(line, str(error))
     return Record(

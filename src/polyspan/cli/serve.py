@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 KEY_VARIABLE = "POLYSPAN_API_KEY"
+LONGEST = 86_400.0
+"""Of all that is a time; an endless one would not let the server stop."""
 
 
 def serve(
@@ -32,11 +34,13 @@ def serve(
     max_windows: Annotated[int, typer.Option(min=1, help="Windows a request makes the model read.")] = 256,
     max_top_k: Annotated[int, typer.Option(min=1, max=1000, help="Answers that one question may ask for.")] = 20,
     max_requests: Annotated[int, typer.Option(min=1, help="Requests at work at the same time.")] = 512,
-    body_seconds: Annotated[float, typer.Option(min=0.1, help="Time for a request to arrive.")] = 10.0,
-    answer_seconds: Annotated[float, typer.Option(min=0.1, help="Time for a request to be answered.")] = 30.0,
+    body_seconds: Annotated[float, typer.Option(min=0.1, max=LONGEST, help="Time for a request to arrive.")] = 10.0,
+    answer_seconds: Annotated[
+        float, typer.Option(min=0.1, max=LONGEST, help="Time for a request to be answered.")
+    ] = 30.0,
     queue_windows: Annotated[int, typer.Option(min=1, help="Windows that may wait; more are answered 503.")] = 128,
     batch_windows: Annotated[int, typer.Option(min=1, help="Windows read together.")] = 32,
-    batch_milliseconds: Annotated[float, typer.Option(min=0, help="Wait for a batch to fill.")] = 5.0,
+    batch_milliseconds: Annotated[float, typer.Option(min=0, max=LONGEST, help="Wait for a batch to fill.")] = 5.0,
 ) -> None:
     """Serve answers over HTTP, and a page to ask on, until stopped. See /openapi.json for the API."""
     try:
@@ -45,11 +49,12 @@ def serve(
         from polyspan.errors import PolyspanError
 
         raise PolyspanError(f"{error.name} is not installed: pip install 'polyspan[serve]'") from None
+    from polyspan.files import read_text
     from polyspan.server.settings import LOOPBACK, Limits, Settings
 
     api_key = os.environ.get(KEY_VARIABLE) or None
     if api_key_file is not None:
-        api_key = api_key_file.read_text(encoding="utf-8").strip()
+        api_key = read_text(api_key_file, ServerError).strip()
     if api_key is not None and (len(api_key) < 8 or not api_key.isascii()):
         raise ServerError("the API key must have 8 characters of ASCII or more")
     settings = Settings(

@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from polyspan.errors import PolyspanError
 from polyspan.server.app import create_app
@@ -26,23 +26,42 @@ class ServerError(PolyspanError):
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP that closes a connection on which the head of the first request does not arrive in time."""
+    """HTTP that closes a connection on which the head of a request does not arrive in time.
+
+    Between two requests it may stay silent for uvicorn's ``timeout_keep_alive``; the first byte of the
+    next one ends that.
+    """
 
     head_seconds = 10.0
     _impatience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._impatience = self.loop.call_later(self.head_seconds, self._close_if_silent)
+        self._wait_for_head()
 
-    def _close_if_silent(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
-            self.transport.close()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self._stop_waiting()
+        elif self._impatience is None:
+            self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait_for_head(self) -> None:
+        self._impatience = self.loop.call_later(self.head_seconds, self._close)
+
+    def _stop_waiting(self) -> None:
         if self._impatience is not None:
             self._impatience.cancel()
-        super().connection_lost(exc)
+            self._impatience = None
+
+    def _close(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
 
 
 def serve(settings: Settings, announce: Callable[[str], None]) -> None:
@@ -96,8 +115,8 @@ def _listen(host: str, port: int) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
         found.listen(BACKLOG)  # whoever reads the address can connect at once, and waits for the rest
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:  # a name that no host can have
+        reason = getattr(error, "strerror", None) or str(error)
         raise ServerError(f"{host} port {port}: {reason}; choose another with --host or --port") from error
     return found
 

@@ -11,6 +11,7 @@ let limits = null;
 let needsKey = false;
 let working = null; // AbortController of what is being asked
 let shown = null; // what is asked and answered
+let dragging = false; // something of this page
 let known = {}; // language of a text that came from the examples
 const visit = [];
 
@@ -112,7 +113,8 @@ async function ask() {
     const entry = { request, reply };
     visit.unshift(entry);
     showHistory();
-    show(entry);
+    if (wellFormed(at.context.value) === request.context) show(entry);
+    else at.spoken.textContent = "The answers to the text before this one are under “Asked in this visit”.";
   } catch (error) {
     if (error.name !== "AbortError") showProblem(error.message);
     if (error instanceof Refused && error.status === 401) showKey();
@@ -269,10 +271,10 @@ async function copy(text, button) {
     field.remove();
     button.focus();
   }
-  const name = button.textContent;
+  button.dataset.name ??= button.textContent; // it may say "Copied" still
   button.textContent = "Copied";
   at.spoken.textContent = "Copied";
-  setTimeout(() => { button.textContent = name; }, 1500);
+  setTimeout(() => { button.textContent = button.dataset.name; }, 1500);
 }
 
 function exampleItem(example) {
@@ -336,9 +338,12 @@ at.forget.addEventListener("click", () => {
   at.question.focus();
 });
 
+// Words that are moved within the page are no text to be read.
+document.addEventListener("dragstart", () => { dragging = true; });
+document.addEventListener("dragend", () => { dragging = false; });
 for (const kind of ["dragenter", "dragover"]) {
   document.addEventListener(kind, (event) => {
-    if (![...event.dataTransfer.types].some((type) => type === "Files" || type === "text/plain")) return;
+    if (dragging || ![...event.dataTransfer.types].some((type) => type === "Files" || type === "text/plain")) return;
     event.preventDefault();
     at["text-panel"].classList.add("dropping");
   });
@@ -350,7 +355,7 @@ document.addEventListener("drop", (event) => {
   at["text-panel"].classList.remove("dropping");
   const [file] = event.dataTransfer.files;
   const text = event.dataTransfer.getData("text/plain");
-  if (!file && (!text || event.target === at.question)) return;
+  if (dragging || (!file && (!text || event.target === at.question))) return;
   event.preventDefault();
   if (file) takeFile(file);
   else setText(text);
@@ -365,7 +370,9 @@ async function meet() {
   try {
     const facts = await describe(at.key.value);
     limits = facts.limits;
-    for (const option of at["top-k"].options) option.disabled = Number(option.value) > limits.top_k;
+    const counts = [...at["top-k"].options];
+    for (const option of counts) option.disabled = Number(option.value) > limits.top_k;
+    if (at["top-k"].selectedOptions[0]?.disabled) at["top-k"].value = counts.findLast((option) => !option.disabled).value;
     await untilReady((sentence) => { at.model.textContent = sentence; });
     at.model.textContent = facts.name;
     at.model.dataset.state = "ready";
