@@ -341,6 +341,18 @@ def test_accessible_and_within_the_width(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize("page", [{"viewport": PHONE}], indirect=True, ids=["phone"])
+def test_a_long_name_of_a_model_stays_within_the_width(page: Any) -> None:
+    facts = httpx.get(f"{page.url}v1/models").json()
+    name = facts["models"][0]["name"] = "our-own-reader-of-many-languages-and-of-very-long-names"
+    page.route("**/v1/models", lambda route: route.fulfill(json=facts))
+    page.reload()
+    page.wait_for_selector("#model[data-state=ready]")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.locator("h1").evaluate("element => element.getBoundingClientRect().height") < 40
+    assert page.locator("#model").get_attribute("title") == name
+
+
 def test_nothing_comes_from_elsewhere(page: Any, address: str) -> None:
     loaded = page.evaluate("performance.getEntriesByType('resource').map(entry => entry.name)")
     assert len(loaded) >= 5

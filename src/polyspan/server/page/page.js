@@ -375,6 +375,7 @@ async function meet() {
     if (at["top-k"].selectedOptions[0]?.disabled) at["top-k"].value = counts.findLast((option) => !option.disabled).value;
     await untilReady((sentence) => { at.model.textContent = sentence; });
     at.model.textContent = facts.name;
+    at.model.title = facts.name; // a long one is cut
     at.model.dataset.state = "ready";
   } catch (error) {
     if (error instanceof Refused && error.status === 401) {
