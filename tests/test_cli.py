@@ -114,7 +114,7 @@ def test_recipes_are_listed_copied_and_checked(tmp_path: Path) -> None:
         checked = polyspan("recipe", "check", tmp_path / f"{name}.yaml", "--set", "seed=7").stdout
         assert "seed: 7" in checked.splitlines()
     assert "exists already" in refused("recipe", "copy", names[0], tmp_path / f"{names[0]}.yaml")
-    assert "smoke" in refused("recipe", "copy", "nothing", tmp_path / "x.yaml")
+    assert "`polyspan recipe list` names all" in refused("recipe", "copy", "nothing", tmp_path / "x.yaml")
 
 
 @pytest.mark.parametrize(
