@@ -103,6 +103,15 @@ def test_ask_in_json_and_in_words(tmp_path: Path, tiny: Path) -> None:
     assert answers[0]["answer"] in shown
 
 
+def test_ask_shows_no_control_characters_of_a_text(tmp_path: Path, tiny: Path) -> None:
+    """A text could move the cursor or rename the window of whoever asks it."""
+    text = tmp_path / "text.txt"
+    text.write_text("a\x1b[2Jb\x9b31m\x07c", encoding="utf-8")
+    shown = polyspan("ask", "--question", "?", "--context-file", text, "--model", tiny, "--top-k", 5).stdout
+    assert "�" in shown
+    assert not set("\x1b\x9b\x07") & set(shown)
+
+
 def test_recipes_are_listed_copied_and_checked(tmp_path: Path) -> None:
     names = [line.split()[0] for line in polyspan("recipe", "list").stdout.splitlines()]
     on_disk = [

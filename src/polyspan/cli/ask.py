@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a text could move the cursor or change the window's title with."""
 
 
 def ask(
@@ -36,6 +40,6 @@ def ask(
     for heading in ("score", "characters", "answer"):
         table.add_column(heading)
     for span in answers.spans:
-        table.add_row(f"{span.score:.3f}", f"{span.start}–{span.end}", Text(span.text))
+        table.add_row(f"{span.score:.3f}", f"{span.start}–{span.end}", Text(CONTROL.sub("�", span.text)))
     console.print(table)
     console.print(f"no answer in this text: {answers.no_answer:.3f}")
