@@ -47,14 +47,6 @@
     for (const field of fields) field.addEventListener("change", update);
     update();
   }
-  for (const cell of document.querySelectorAll("button[data-question]")) {
-    cell.addEventListener("click", () => {
-      const { group, question, context, run } = cell.dataset;
-      open(+group, { run: +run, question, context, outcome: "" });
-      byId("examples").scrollIntoView();
-      byId("examples-heading").focus({ preventScroll: true });
-    });
-  }
 
   // The example browser.
   const home = byId("browser");
@@ -64,6 +56,14 @@
   const usable = data.examples.map((entry, index) => (entry.seeds ? index : -1)).filter((index) => index >= 0);
   if (!usable.length) return;
   state.group = usable[0];
+  for (const cell of document.querySelectorAll("button[data-question]")) {
+    cell.addEventListener("click", () => {
+      const { group, question, context, run } = cell.dataset;
+      open(+group, { run: +run, question, context, outcome: "" });
+      byId("examples").scrollIntoView();
+      byId("examples-heading").focus({ preventScroll: true });
+    });
+  }
   const entry = () => data.examples[state.group];
   const runNames = () => data.groups[state.group].runs;
   const fields = {};
