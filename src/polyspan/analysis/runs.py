@@ -149,17 +149,18 @@ class Run:
     @property
     def trained_languages(self) -> list[str]:
         """Languages that were trained on, English always; only what the folder tells."""
-        found = {SOURCE_LANGUAGE}
-        if self.recipe is not None:
-            found.update(self.recipe["data"].get("languages") or (self.data or {}).get("languages") or ())
-        return sorted(found)
+        return sorted({SOURCE_LANGUAGE, *self._told_languages})
 
     @property
     def knows_training(self) -> bool:
         """Whether the folder tells what was trained on, so that other languages are known to be unseen."""
+        return self.method == "zero-shot" if self.recipe is None else bool(self._told_languages)
+
+    @property
+    def _told_languages(self) -> Sequence[str]:
         if self.recipe is None:
-            return self.method == "zero-shot"
-        return bool(self.recipe["data"].get("languages") or (self.data or {}).get("languages"))
+            return ()
+        return self.recipe["data"].get("languages") or (self.data or {}).get("languages") or ()
 
     @property
     def examples(self) -> int | None:
@@ -186,6 +187,15 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 def data_name(path: str) -> str:
     """The last two parts of a path, enough to know a data set by and without anybody's home folder."""
     return "/".join(part for part in Path(path).parts[-2:] if part != "/")
+
+
+def without_homes(tree: Any) -> Any:
+    """The same with absolute paths cut to their last two parts: nobody's home folder is published."""
+    if isinstance(tree, Mapping):
+        return {key: without_homes(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [without_homes(value) for value in tree]
+    return data_name(tree) if isinstance(tree, str) and Path(tree).is_absolute() else tree
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

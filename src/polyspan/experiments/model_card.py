@@ -17,7 +17,7 @@ from typing import Any
 from polyspan.analysis.facts import leakage_lines
 from polyspan.analysis.languages import language_name
 from polyspan.analysis.paper import load_paper
-from polyspan.analysis.runs import data_name
+from polyspan.analysis.runs import data_name, without_homes
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.compare import Interval, score_intervals
 from polyspan.evaluation.matrix import AVERAGES, METRICS, NOTHING, Average, Metric, ScoreMatrix, to_markdown
@@ -65,6 +65,7 @@ def write_model_card(folder: Path) -> Path:
     data = _json(folder / "data.json") or {}
     languages = sorted({recipe.data.source_language, *data.get("languages", ())})
     scored = _scored(folder, recipe)
+    public = Recipe.model_validate(without_homes(recipe.model_dump(mode="json")))
     parts = [
         _head(folder, origin, languages, scored),
         f"# {folder.resolve().name}\n",
@@ -79,7 +80,7 @@ def write_model_card(folder: Path) -> Path:
         "\n".join(f"- {line}" for line in _limits(recipe, languages, data, model)) + "\n",
         "## How it was trained\n",
         f"`polyspan train recipe.yaml` with Polyspan {metadata.version('polyspan')} and this recipe:\n",
-        f"```yaml\n{dump_recipe(_without_homes(recipe))}```\n",
+        f"```yaml\n{dump_recipe(public)}```\n",
         "## How to cite\n",
         _citation(),
     ]
@@ -138,7 +139,7 @@ def _about(recipe: Recipe, origin: Provenance, languages: list[str], data: dict[
     encoder = f", an encoder that began as {origin.encoder}" if origin.encoder else ""
     return (
         f"A model that reads a question in one language and finds the answer, a span, in a text in another or the same"
-        f" language.\nIt started from `{_short(recipe.model)}`{encoder}, and was trained on {size} of"
+        f" language.\nIt started from `{without_homes(recipe.model)}`{encoder}, and was trained on {size} of"
         f" {data_source(recipe.data.path, recipe.data.kind).name}, by {how}.\nLanguages:"
         f" {', '.join(map(language_name, languages))}.\n"
     )
@@ -251,22 +252,6 @@ def _cell(scored: _Scored, name: Average, metric: Metric) -> str:
     if interval is None or interval.low is None or interval.high is None:
         return f"{100 * value:.1f}"
     return f"{100 * value:.1f} ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
-
-
-def _without_homes(recipe: Recipe) -> Recipe:
-    """Absolute paths cut to their last two parts: a card is for the public."""
-    changes: dict[str, Any] = {"run_dir": Path(_short(str(recipe.run_dir))), "model": _short(recipe.model)}
-    replay = recipe.data.replay
-    if replay is not None:
-        replay = replay.model_copy(update={"path": _short(replay.path)})
-    changes["data"] = recipe.data.model_copy(update={"path": _short(recipe.data.path), "replay": replay})
-    if recipe.evaluation is not None:
-        changes["evaluation"] = recipe.evaluation.model_copy(update={"path": _short(recipe.evaluation.path)})
-    return recipe.model_copy(update=changes)
-
-
-def _short(path: str) -> str:
-    return data_name(path) if Path(path).is_absolute() else path
 
 
 def _json(path: Path) -> Any:

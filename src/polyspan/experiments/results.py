@@ -19,7 +19,7 @@ from statistics import fmean
 from typing import Any
 
 from polyspan.analysis.cells import file_name, system_name
-from polyspan.analysis.runs import Run, data_name, read_runs
+from polyspan.analysis.runs import Run, read_runs, without_homes
 from polyspan.analysis.study import system_key
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.compare import score_intervals
@@ -169,7 +169,7 @@ def _write(name: str, runs: Sequence[Run], output: Path) -> Path:
         "temperature": first.temperature,
         **_scores(name, first, output),
         "other_data": [_scores(name, run, output) for run in others],
-        "recipe": None if first.recipe is None else _without_homes(first.recipe),
+        "recipe": None if first.recipe is None else without_homes(first.recipe),
         "counts": _counts(first),
         "timings": {
             **{key: round(value, 1) for key, value in (first.timing or {}).items()},
@@ -233,7 +233,7 @@ def _counts(run: Run) -> dict[str, Any]:
 def _leakage(found: Mapping[str, Any]) -> Any:
     """Counts without the examples, which quote texts of others."""
     compared = [{key: value for key, value in entry.items() if key != "examples"} for entry in found["compared"]]
-    return _without_homes({**found, "compared": compared})
+    return without_homes({**found, "compared": compared})
 
 
 def _course(run: Run) -> list[float]:
@@ -254,15 +254,6 @@ def _pack(rows: Sequence[RowScore], path: Path) -> None:
         table.writerow([row.id, row.question_language, row.context_language, f"{row.f1:.6g}", int(row.em)])
     with write_aside(path) as aside:
         aside.write_bytes(gzip.compress(text.getvalue().encode("utf-8"), mtime=0))
-
-
-def _without_homes(tree: Any) -> Any:
-    """The same with absolute paths cut to their last two parts: nobody's home folder is published."""
-    if isinstance(tree, Mapping):
-        return {key: _without_homes(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_without_homes(value) for value in tree]
-    return data_name(tree) if isinstance(tree, str) and Path(tree).is_absolute() else tree
 
 
 def _read(path: Path) -> Result:

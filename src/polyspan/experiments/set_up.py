@@ -48,7 +48,7 @@ def make_trainer(
 
     transformers.logging.set_verbosity_error()
     training, objective = recipe.training, recipe.objective
-    _asked_of_teacher(recipe, prepared)  # what is missing is told of before anything is tokenised
+    asked_of_teacher = _asked_of_teacher(recipe, prepared)  # what is missing is told of before anything is tokenised
     freeze(model, training.freeze_embeddings, training.frozen_layers)
     tokenised = tokenise_corpus(prepared.corpus, prepared.pairs, tokenizer)
     whole = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
@@ -115,7 +115,7 @@ def make_trainer(
         teacher_update=objective.teacher,
         teacher_every=objective.teacher_every,
         teacher_decay=objective.teacher_decay,
-        parallel=_parallel_teacher(recipe, prepared, windows, tokenizer, console),
+        parallel=_parallel_teacher(asked_of_teacher, recipe, prepared, windows, tokenizer, console),
     )
     trainer.remove_callback(transformers.PrinterCallback)
     log = MetricsLog(trainer, recipe.run_dir / METRICS_FILE)
@@ -147,14 +147,19 @@ def _asked_of_teacher(recipe: Recipe, prepared: Prepared) -> list[Pair]:
 
 
 def _parallel_teacher(
-    recipe: Recipe, prepared: Prepared, students: Windows, tokenizer: PreTrainedTokenizerBase, console: Console
+    pairs: list[Pair],
+    recipe: Recipe,
+    prepared: Prepared,
+    students: Windows,
+    tokenizer: PreTrainedTokenizerBase,
+    console: Console,
 ) -> ParallelTeacher | None:
     from polyspan.training.parallel import ParallelTeacher
     from polyspan.training.progress import ReadingLines
 
-    pairs, data = _asked_of_teacher(recipe, prepared), recipe.data
     if not pairs:
         return None
+    data = recipe.data
     tokenised = tokenise_corpus(prepared.corpus, pairs, tokenizer)
     windows = make_windows(tokenised, pairs, data.max_length, data.overlap, labelled=False)
     return ParallelTeacher(windows, students, ReadingLines(console))
