@@ -12,6 +12,7 @@ from polyspan.errors import PolyspanError
 from polyspan.experiments.prepare import Prepared
 from polyspan.experiments.recipe import Recipe
 from polyspan.files import write_text
+from polyspan.models.layers import layers_of
 from polyspan.models.load import longest_window
 from polyspan.processes import is_main_process
 
@@ -175,8 +176,7 @@ def freeze(model: nn.Module, embeddings: bool, layers: int) -> None:
     if embeddings:
         body.get_submodule("embeddings").requires_grad_(False)
     if layers:
-        within = getattr(body, "encoder", None) or getattr(body, "transformer", None) or body
-        stack = list(getattr(within, "layer", None) or getattr(within, "layers", None) or ())
+        stack = layers_of(model)
         if not stack:
             raise RunError(
                 f"training.frozen_layers: {layers}, but a {type(body).__name__} has no layers to freeze; use 0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from polyspan.training.prefix import shared_prefix
+
 TeacherUpdate = Literal["epoch", "steps", "ema", "never"]
 TEACHER_FILE = "teacher.safetensors"
 
@@ -20,11 +23,16 @@ class Teacher:
     """A frozen copy of a model, in evaluation mode.
 
     Parameters that the student does not train are shared with it, not copied.
+
+    Attributes:
+        prefix: the lowest layers, where they say the same to both; None where there are none.
     """
 
     def __init__(self, student: nn.Module) -> None:
-        shared = {id(p): p for p in student.parameters() if not p.requires_grad}
-        self.model = copy.deepcopy(student, memo=dict(shared))
+        self.prefix = shared_prefix(student)
+        shared: list[Any] = [p for p in student.parameters() if not p.requires_grad]
+        shared += self.prefix.layers if self.prefix else []
+        self.model = copy.deepcopy(student, memo={id(one): one for one in shared})
         self.model.requires_grad_(False)
         self.model.eval()
 
@@ -49,8 +57,9 @@ class Teacher:
 
     @torch.no_grad()
     def logits(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Start and end logits, each (batch, tokens)."""
-        outputs = self.model(**inputs)
+        """Start and end logits, each (batch, tokens); ``prefix`` holds what it recorded on the way."""
+        with self.prefix.record() if self.prefix else nullcontext():
+            outputs = self.model(**inputs)
         return outputs.start_logits, outputs.end_logits
 
     def save(self, path: Path, student: nn.Module, numbers: dict[str, int]) -> None:

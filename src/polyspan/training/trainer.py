@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from polyspan.training.teacher import Teacher, TeacherGenerations, TeacherUpdate
 ENCODER_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 TAUGHT = "teacher"
 """Name, in a batch, of the teacher's start and end logits."""
+BELOW = "below"
+"""Name, in a batch, of what the frozen lowest layers said, where teacher and student share them."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,8 @@ class SpanTrainer(Trainer):
             totals[0] += batch[WINDOWS]
             if self.teacher is not None:
                 batch[TAUGHT] = self._teach(batch)
+                if self.teacher.prefix:
+                    batch[BELOW] = self.teacher.prefix.take()
                 if batch[WINDOWS]:
                     totals[1:] += self._trust(batch)
         windows, *trust = reduce(totals, "sum")
@@ -178,7 +183,9 @@ class SpanTrainer(Trainer):
     ) -> Any:
         """A batch's part of the step's objective; the terms of the step stay in ``last_losses`` for the log."""
         assert self._step is not None
-        outputs = model(**{name: inputs[name] for name in ENCODER_INPUTS if name in inputs})
+        prefix = self.teacher.prefix if self.teacher is not None else None
+        with prefix.replay(inputs[BELOW]) if prefix else nullcontext():
+            outputs = model(**{name: inputs[name] for name in ENCODER_INPUTS if name in inputs})
         gold = inputs["start_positions"], inputs["end_positions"]
         ce_mask, kl_mask = self._masks(inputs)
         losses = combined_loss(
