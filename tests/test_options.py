@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -233,3 +234,20 @@ def test_the_first_divergence_is_zero_for_questions_asked_alike_only(model: Path
 def test_what_cannot_go_together_is_refused(key: str, value: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=message):
         recipe(tmp_path, tmp_path, objective={"teacher_question": "ensemble", key: value})
+
+
+def test_thinning_keeps_some_pairs_of_every_seed_and_leans_to_none() -> None:
+    whole = prepare(Data(path="commons/train", target_languages=6), seed=5)
+    thin = prepare(Data(path="commons/train", target_languages=6, pairs_per_seed=4), seed=5)
+    again = prepare(Data(path="commons/train", target_languages=6, pairs_per_seed=4), seed=5)
+    other = prepare(Data(path="commons/train", target_languages=6, pairs_per_seed=4), seed=6)
+    assert list(thin.pairs) == list(again.pairs) != list(other.pairs)
+    assert len(thin.pairs) == 4 * len(thin.corpus) == 4 * len(whole.corpus)
+    assert Counter(pair.id for pair in thin.pairs) == dict.fromkeys(thin.corpus.seeds, 4)
+    kept = set(thin.pairs)
+    assert [pair for pair in whole.pairs if pair in kept] == list(thin.pairs)
+    diagonal = [pair.question_language == pair.context_language for pair in thin.pairs]
+    # 1 of 7 is expected; the bounds are four standard errors away.
+    assert abs(sum(diagonal) / len(diagonal) - 1 / 7) < 4 * math.sqrt(6 / 49 / len(diagonal))
+    few = prepare(Data(path="commons/train", target_languages=1, pairs_per_seed=9), seed=5)
+    assert len(few.pairs) == 4 * len(few.corpus)

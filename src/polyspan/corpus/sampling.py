@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Iterable, Sequence
+from itertools import groupby, product
 
 from polyspan.corpus.model import CorpusError, Pair, ParallelCorpus
 from polyspan.corpus.pairs import PairTable
@@ -54,6 +54,26 @@ def sample_pairs(
         for question, context in product(chosen, chosen):
             pairs.add(Pair(item.id, question, context))
     return pairs
+
+
+def thinned(pairs: Iterable[Pair], most: int, seed: int) -> PairTable:
+    """At most ``most`` pairs of each seed, drawn at random; they stay in their order (ours).
+
+    Of the ``(1 + ntl) ** 2`` pairs of one seed each repeats a question or a context in another
+    language. The same number of pairs of more seeds holds more answers and more passages.
+
+    Args:
+        pairs: those of a seed one after the other, as `sample_pairs` gives them.
+        most: of one seed, at least 1.
+        seed: of the local random generator.
+    """
+    generator = random.Random(seed)
+    kept = PairTable()
+    for _, group in groupby(pairs, key=lambda pair: pair.id):
+        own = list(group)
+        for index in sorted(generator.sample(range(len(own)), min(most, len(own)))):
+            kept.add(own[index])
+    return kept
 
 
 def diagonal_pairs(corpus: ParallelCorpus, languages: Sequence[str] | None = None) -> list[Pair]:

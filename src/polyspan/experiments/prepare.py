@@ -13,7 +13,7 @@ from polyspan.corpus.load import load_corpus
 from polyspan.corpus.model import Pair, ParallelCorpus, Seed
 from polyspan.corpus.pairs import PairTable
 from polyspan.corpus.problems import Problem
-from polyspan.corpus.sampling import diagonal_pairs, sample_pairs
+from polyspan.corpus.sampling import diagonal_pairs, sample_pairs, thinned
 from polyspan.experiments.recipe import Data, Replay
 
 
@@ -56,6 +56,8 @@ def prepare(data: Data, seed: int) -> Prepared:
         pairs: Sequence[Pair] = diagonal_pairs(corpus)
     else:
         pairs = sample_pairs(corpus, data.target_languages, seed, data.source_language)
+    if data.pairs_per_seed is not None:
+        pairs = thinned(pairs, data.pairs_per_seed, seed)
     if data.replay is not None:
         replayed = _replayed(data.replay, seed, data.on_bad, problems)
         corpus = corpus.joined(replayed)

@@ -66,6 +66,8 @@ class Data(Section):
     """Keep only seeds whose answer stands once, as whole words, in its context."""
     questions_per_passage: Positive | None = None
     """At most this many seeds of each passage, drawn at random; all by default."""
+    pairs_per_seed: Positive | None = None
+    """At most this many of each seed's pairs of languages, drawn at random; all by default."""
     max_length: Positive = 384
     """Tokens of a window, special tokens included."""
     overlap: NotNegative = 128
