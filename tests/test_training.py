@@ -20,9 +20,9 @@ from transformers import (
 )
 
 from polyspan.experiments.prepare import prepare
-from polyspan.experiments.recipe import Data
+from polyspan.experiments.recipe import Data, Training
 from polyspan.experiments.run import read_metrics, run_recipe
-from polyspan.experiments.set_up import RunError, freeze, make_trainer
+from polyspan.experiments.set_up import RunError, check_layers, freeze, make_trainer
 from polyspan.models import load_model
 from polyspan.training.batches import EpochBatches
 from polyspan.training.teacher import Teacher, TeacherGenerations
@@ -77,8 +77,8 @@ def test_frozen_parts_stay_and_the_rest_moves(model: Path, tmp_path: Path) -> No
         # The key bias shifts all scores of a query alike, so its gradient is rounding only.
         if "key.bias" not in name:
             assert torch.equal(value, after[name]) == frozen, name
-    with pytest.raises(RunError, match="has 2 layers"):
-        freeze(load_model(str(model)).model, True, 3)
+    with pytest.raises(RunError, match=r"training.frozen_layers: 3, but the model has 2 layers"):
+        run_recipe(recipe(model, tmp_path / "more", training={"frozen_layers": 3}), quiet())
 
 
 def test_windows_longer_than_the_model_reads_are_refused(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_layers_are_found_in_a_distilbert_and_where_they_are_shared_it_is_said()
     assert any("layer.0." in name for name in frozen)
     assert all("layer.0." in name or "embeddings." in name for name in frozen)
     shared = AlbertForQuestionAnswering(AlbertConfig(hidden_size=32, intermediate_size=64, **sizes))
-    with pytest.raises(RunError, match="AlbertModel has no layers to freeze"):
-        freeze(shared, True, 1)
+    with pytest.raises(RunError, match=r"AlbertModel has no layers in a list; use 0"):
+        check_layers(shared, Training(frozen_layers=1))
 
 
 def test_accumulated_batches_step_as_one_of_their_size(model: Path, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, product
 
 from polyspan.corpus.model import CorpusError, Pair, ParallelCorpus
@@ -56,7 +57,9 @@ def sample_pairs(
     return pairs
 
 
-def thinned(pairs: Iterable[Pair], most: int, seed: int) -> PairTable:
+def thinned(
+    pairs: Iterable[Pair], most: int, seed: int, weights: Mapping[tuple[str, str], float] | None = None
+) -> PairTable:
     """At most ``most`` pairs of each seed, drawn at random; they stay in their order (ours).
 
     Of the ``(1 + ntl) ** 2`` pairs of one seed each repeats a question or a context in another
@@ -66,14 +69,30 @@ def thinned(pairs: Iterable[Pair], most: int, seed: int) -> PairTable:
         pairs: those of a seed one after the other, as `sample_pairs` gives them.
         most: of one seed, at least 1.
         seed: of the local random generator.
+        weights: by (question language, context language), above 0: the next pair of a seed is drawn
+            in proportion to them (Efraimidis and Spirakis 2006); all the same by default.
+
+    Raises:
+        CorpusError: a pair of languages has no weight.
     """
     generator = random.Random(seed)
     kept = PairTable()
     for _, group in groupby(pairs, key=lambda pair: pair.id):
         own = list(group)
-        for index in sorted(generator.sample(range(len(own)), min(most, len(own)))):
+        keys = [math.log(1 - generator.random()) / _weight(pair, weights) for pair in own]
+        best = sorted(range(len(own)), key=lambda at: -keys[at])[:most]
+        for index in sorted(best):
             kept.add(own[index])
     return kept
+
+
+def _weight(pair: Pair, weights: Mapping[tuple[str, str], float] | None) -> float:
+    if weights is None:
+        return 1.0
+    languages = pair.question_language, pair.context_language
+    if languages not in weights:
+        raise CorpusError(f"no weight for questions in {languages[0]!r} over contexts in {languages[1]!r}")
+    return weights[languages]
 
 
 def diagonal_pairs(corpus: ParallelCorpus, languages: Sequence[str] | None = None) -> list[Pair]:

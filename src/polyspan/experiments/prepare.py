@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from polyspan.corpus.load import load_corpus
@@ -14,7 +16,13 @@ from polyspan.corpus.model import Pair, ParallelCorpus, Seed
 from polyspan.corpus.pairs import PairTable
 from polyspan.corpus.problems import Problem
 from polyspan.corpus.sampling import diagonal_pairs, sample_pairs, thinned
+from polyspan.errors import PolyspanError
 from polyspan.experiments.recipe import Data, Replay
+from polyspan.files import read_text
+
+
+class PrepareError(PolyspanError):
+    """A file beside the training data that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +65,30 @@ def prepare(data: Data, seed: int) -> Prepared:
     else:
         pairs = sample_pairs(corpus, data.target_languages, seed, data.source_language)
     if data.pairs_per_seed is not None:
-        pairs = thinned(pairs, data.pairs_per_seed, seed)
+        weights = read_need(Path(data.pair_weights)) if data.pair_weights else None
+        pairs = thinned(pairs, data.pairs_per_seed, seed, weights)
     if data.replay is not None:
         replayed = _replayed(data.replay, seed, data.on_bad, problems)
         corpus = corpus.joined(replayed)
         pairs = PairTable.of([*pairs, *diagonal_pairs(replayed)])
     return Prepared(corpus, pairs, dict(+dropped), problems)
+
+
+def read_need(path: Path) -> dict[tuple[str, str], float]:
+    """What each pair of languages lacks of 100 F1, at least 1, from what ``polyspan evaluate --json`` printed.
+
+    Raises:
+        PrepareError: there is no such file, or it holds no scores of pairs.
+    """
+    try:
+        pairs = json.loads(read_text(path, PrepareError))["pairs"]
+        return {
+            (pair["question_language"], pair["context_language"]): max(1.0, 100 - float(pair["f1"])) for pair in pairs
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise PrepareError(
+            f"{path}: holds no scores of language pairs; `polyspan evaluate ... --json > {path}` writes them"
+        ) from error
 
 
 def _replayed(replay: Replay, seed: int, on_bad: Literal["fail", "skip"], problems: list[Problem]) -> ParallelCorpus:

@@ -68,6 +68,9 @@ class Data(Section):
     """At most this many seeds of each passage, drawn at random; all by default."""
     pairs_per_seed: Positive | None = None
     """At most this many of each seed's pairs of languages, drawn at random; all by default."""
+    pair_weights: str | None = None
+    """Scores that `polyspan evaluate --json` printed: pairs of languages are drawn in proportion to the F1
+    that they lack. For pairs_per_seed; every pair is as likely by default."""
     max_length: Positive = 384
     """Tokens of a window, special tokens included."""
     overlap: NotNegative = 128
@@ -133,6 +136,12 @@ class Training(Section):
     """Keep word, position and type embeddings as they are."""
     frozen_layers: NotNegative = 0
     """Keep this many of the lowest layers as they are."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """The learning rate of each layer is that of the layer above times this."""
+    pull_to_start: float = Field(0.0, ge=0)
+    """Each step moves the weights by this times the learning rate back to where they began."""
+    order: Literal["random", "same_language_first"] = "random"
+    """Of the first epoch's steps; same_language_first: those with question and context in one language first."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto: bf16 where the device multiplies in it."""
     save_steps: Positive = 500
@@ -177,6 +186,10 @@ class Recipe(Section):
                 raise ValueError("objective: a teacher that moves every step (ema) cannot be asked other questions")
             if self.objective.mask == "none":
                 raise ValueError("objective: teacher_question is about context tokens; it needs mask: context")
+        if self.training.pull_to_start * self.training.learning_rate >= 1:
+            raise ValueError("training: pull_to_start times learning_rate must stay below 1")
+        if self.data.pair_weights is not None and self.data.pairs_per_seed is None:
+            raise ValueError("data: pair_weights say which pairs are drawn; they need pairs_per_seed")
         return self
 
 

@@ -10,7 +10,7 @@ from polyspan.encoding.tokens import tokenise_corpus
 from polyspan.encoding.windows import make_windows
 from polyspan.errors import PolyspanError
 from polyspan.experiments.prepare import Prepared
-from polyspan.experiments.recipe import Recipe
+from polyspan.experiments.recipe import Recipe, Training
 from polyspan.files import write_text
 from polyspan.models.layers import layers_of
 from polyspan.models.load import longest_window
@@ -50,6 +50,7 @@ def make_trainer(
     transformers.logging.set_verbosity_error()
     training, objective = recipe.training, recipe.objective
     asked_of_teacher = _asked_of_teacher(recipe, prepared)  # what is missing is told of before anything is tokenised
+    check_layers(model, training)
     freeze(model, training.freeze_embeddings, training.frozen_layers)
     tokenised = tokenise_corpus(prepared.corpus, prepared.pairs, tokenizer)
     whole = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
@@ -116,6 +117,9 @@ def make_trainer(
         teacher_update=objective.teacher,
         teacher_every=objective.teacher_every,
         teacher_decay=objective.teacher_decay,
+        layer_decay=training.layer_decay,
+        pull_to_start=training.pull_to_start,
+        same_language_first=training.order == "same_language_first",
         parallel=_parallel_teacher(asked_of_teacher, recipe, prepared, windows, tokenizer, console),
     )
     trainer.remove_callback(transformers.PrinterCallback)
@@ -166,25 +170,31 @@ def _parallel_teacher(
     return ParallelTeacher(windows, students, ReadingLines(console))
 
 
-def freeze(model: nn.Module, embeddings: bool, layers: int) -> None:
-    """Take the embeddings and the lowest layers out of the training.
+def check_layers(model: nn.Module, training: Training) -> None:
+    """Settings of single layers need a model that has so many, in a list.
 
     Raises:
-        RunError: the model does not have so many layers, or none that stand in a list.
+        RunError: it has not.
     """
+    stack = layers_of(model)
+    for name, asked in {"frozen_layers": training.frozen_layers > 0, "layer_decay": training.layer_decay < 1}.items():
+        if asked and not stack:
+            usual = Training.model_fields[name].default
+            kind = type(model.base_model).__name__
+            raise RunError(
+                f"training.{name}: {getattr(training, name)}, but a {kind} has no layers in a list; use {usual:g}"
+            )
+    if training.frozen_layers > len(stack):
+        raise RunError(f"training.frozen_layers: {training.frozen_layers}, but the model has {len(stack)} layers")
+
+
+def freeze(model: nn.Module, embeddings: bool, layers: int) -> None:
+    """Take the embeddings and the lowest layers out of the training."""
     body: Any = model.base_model
     if embeddings:
         body.get_submodule("embeddings").requires_grad_(False)
-    if layers:
-        stack = layers_of(model)
-        if not stack:
-            raise RunError(
-                f"training.frozen_layers: {layers}, but a {type(body).__name__} has no layers to freeze; use 0"
-            )
-        if layers > len(stack):
-            raise RunError(f"training.frozen_layers: {layers}, but the model has {len(stack)} layers")
-        for layer in stack[:layers]:
-            layer.requires_grad_(False)
+    for layer in layers_of(model)[:layers]:
+        layer.requires_grad_(False)
 
 
 def training_attention(dropout: float) -> str | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -41,7 +43,9 @@ class EpochBatches:
     parts empty; every process has the same number of parts, and every window is in exactly one.
 
     The grouping is fixed so that every epoch has the same number of steps, which the schedule and
-    a resumed run rely on. The order depends on the seed and the epoch alone.
+    a resumed run rely on. The order depends on the seed and the epoch alone. With
+    ``same_language_first`` the pairs of one language are grouped apart from those of two, and the
+    first epoch has them first (a curriculum; Bengio et al. 2009); later epochs mix the steps.
 
     Args:
         windows: what is grouped.
@@ -49,6 +53,7 @@ class EpochBatches:
         seed: of grouping and order.
         accumulate: parts of a step that this process sees one after the other.
         processes, process: how many there are, and which this is.
+        same_language_first: see above.
     """
 
     def __init__(
@@ -59,9 +64,19 @@ class EpochBatches:
         accumulate: int = 1,
         processes: int = 1,
         process: int = 0,
+        same_language_first: bool = False,
     ) -> None:
-        parts = accumulate * processes
-        self.steps = token_batches(windows.lengths().tolist(), batch_tokens * parts, seed)
+        lengths = windows.lengths()
+        easy = np.ones(len(windows), bool)
+        if same_language_first:
+            within = np.array([pair.question_language == pair.context_language for pair in windows.pairs])
+            easy = within[windows.pair_index]
+        self.stages: list[list[list[int]]] = []
+        """Windows of each step, by stage of the first epoch."""
+        for stage in (easy, ~easy):
+            members = np.flatnonzero(stage)
+            steps = token_batches(lengths[members].tolist(), batch_tokens * accumulate * processes, seed)
+            self.stages.append([members[step].tolist() for step in steps])
         self.seed = seed
         self.epoch = 0
         self.accumulate = accumulate
@@ -69,14 +84,16 @@ class EpochBatches:
         self.process = process
 
     def __len__(self) -> int:
-        return len(self.steps) * self.accumulate
+        return sum(map(len, self.stages)) * self.accumulate
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = list(range(len(self.steps)))
-        random.Random(f"{self.seed}-{self.epoch}").shuffle(order)
-        for at in order:
-            parts = divide(self.steps[at], self.accumulate * self.processes)
-            yield from parts[self.process :: self.processes]
+        generator = random.Random(f"{self.seed}-{self.epoch}")
+        for stage in self.stages if self.epoch == 0 else [list(chain(*self.stages))]:
+            steps = list(stage)
+            generator.shuffle(steps)
+            for step in steps:
+                parts = divide(step, self.accumulate * self.processes)
+                yield from parts[self.process :: self.processes]
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the trainer at the start of each epoch."""

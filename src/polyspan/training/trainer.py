@@ -21,6 +21,7 @@ from polyspan.encoding.windows import Windows
 from polyspan.objectives import Losses, Weights, combined_loss, trust_sum
 from polyspan.training.batches import INDICES, WINDOWS, EpochBatches, train_loader
 from polyspan.training.checkpoints import PREFIX, SAVING, Conditions, Kept, publish
+from polyspan.training.keeping import PullToStart, slow_lower_layers
 from polyspan.training.parallel import ParallelTeacher
 from polyspan.training.teacher import Teacher, TeacherGenerations, TeacherUpdate
 
@@ -64,6 +65,9 @@ class SpanTrainer(Trainer):
         batch_tokens: tokens of a batch, padding included.
         mask_context: see above.
         teacher_update, teacher_every, teacher_decay: see `TeacherGenerations`.
+        layer_decay: see `slow_lower_layers`.
+        pull_to_start: see `PullToStart`.
+        same_language_first: see `EpochBatches`.
         parallel: asks the teacher other questions than the student's; needs a context mask and a
             teacher that is renewed in generations.
     """
@@ -79,6 +83,9 @@ class SpanTrainer(Trainer):
         teacher_update: TeacherUpdate = "epoch",
         teacher_every: int = 0,
         teacher_decay: float = 0.999,
+        layer_decay: float = 1.0,
+        pull_to_start: float = 0.0,
+        same_language_first: bool = False,
         parallel: ParallelTeacher | None = None,
         **kwargs: Any,
     ) -> None:
@@ -92,6 +99,10 @@ class SpanTrainer(Trainer):
         self.weights = weights
         self.batch_tokens = batch_tokens
         self.mask_context = mask_context
+        self.layer_decay = layer_decay
+        self.same_language_first = same_language_first
+        if pull_to_start:
+            self.add_callback(PullToStart(model, pull_to_start))
         self.teacher: Teacher | None = None
         self.parallel = parallel
         self.last_losses: Losses | None = None
@@ -114,12 +125,22 @@ class SpanTrainer(Trainer):
             self.args.gradient_accumulation_steps,
             self.args.world_size,
             self.args.process_index,
+            self.same_language_first,
         )
         loader = train_loader(self.windows, batches)
         # The batches are divided already, so accelerate need not: it cannot divide those of unequal size.
         return prepare_data_loader(  # type: ignore[no-any-return]
             loader, self.args.device, num_processes=1, process_index=0, put_on_device=True
         )
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Any:
+        """The library's, with a learning rate for each layer where asked."""
+        fresh = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if fresh and self.layer_decay < 1:
+            assert isinstance(self.model, nn.Module)
+            slow_lower_layers(optimizer, self.model, self.layer_decay)
+        return optimizer
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
