@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
@@ -353,3 +354,22 @@ def test_two_that_drew_the_same_trial_run_it_once(make: Callable[..., Plan]) -> 
     study.enqueue_trial({}, user_attrs={SETTINGS: plan.grid()[0]})
     assert work(plan, study, quiet(), heartbeat=BEAT).finished
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
+
+
+def test_workers_with_one_process_id_have_clocks_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers that share a folder may share host name and process id too."""
+    storage = open_storage(None, tmp_path, BEAT)
+    study = optuna.create_study(storage=storage)
+    study.ask()
+    touch, clocks = Path.touch, []
+
+    def noted(path: Path, *rest: Any, **kwargs: Any) -> None:
+        touch(path, *rest, **kwargs)
+        if path.name.startswith("clock-"):
+            clocks.append(path)
+
+    monkeypatch.setattr(Path, "touch", noted)
+    for _ in range(2):
+        assert storage._get_stale_trial_ids(study._study_id) == []  # type: ignore[attr-defined]
+    assert len(set(clocks)) == 2
+    assert not any(clock.exists() for clock in clocks)
