@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,18 @@ def test_table_figures_and_the_best_recipe(
     assert all(path.stat().st_size for path in written)
     best = load_recipe(tmp_path / "sweep/best.yaml")
     assert (best.data.target_languages, best.objective.temperature) == (2, 4)
+    said = (tmp_path / "sweep/best.yaml").read_text(encoding="utf-8").splitlines()
+    assert said[0] == f"# polyspan train {tmp_path}/sweep/best.yaml"
+    # 19 is the mean; the recipe has the first seed, which is not the better one.
+    mean, first = "19.00, the mean of 2 runs", "this is the first of them, with 18.50"
+    assert said[1] == f"# The best of 6 settings by gxlt F1: {mean}; {first}"
+    assert said[2].startswith("# 12 of 12 trials are done.")
+    assert best.seed == 1
+    unfinished = replace(found, tally=replace(found.tally, done=1), done=found.done[:1])
+    write_sweep(unfinished)
+    said = (tmp_path / "sweep/best.yaml").read_text(encoding="utf-8").splitlines()
+    assert said[1] == "# The best of one setting so far by gxlt F1: 5.50"
+    assert said[2].startswith("# 1 of 12 trials are done.")
 
 
 def test_figures_show_trials_that_differ_in_what_they_show(make: Callable[..., Plan]) -> None:
