@@ -50,11 +50,11 @@ def test_three_layouts_give_the_same_answers(tiny: Path, answerer: Answerer, tmp
     rows = questions(5)
     write(tmp_path / "in.jsonl", rows)
     table = "id;question;context\r\n" + "".join(f'{r["id"]};"{r["question"]}";"{r["context"]}"\r\n' for r in rows)
-    (tmp_path / "in.csv").write_text("\ufeff" + table, encoding="utf-8")
+    (tmp_path / "in.CSV").write_text("\ufeff" + table, encoding="utf-8")
     paragraphs = [{"context": r["context"], "qas": [{"id": r["id"], "question": r["question"]}]} for r in rows]
     (tmp_path / "in.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}), encoding="utf-8")
     found = {}
-    for suffix in ("jsonl", "csv", "json"):
+    for suffix in ("jsonl", "CSV", "json"):
         output = tmp_path / f"{suffix}.out.jsonl"
         done = json.loads(
             polyspan(
@@ -64,8 +64,8 @@ def test_three_layouts_give_the_same_answers(tiny: Path, answerer: Answerer, tmp
         assert (done["answers"], done["answered_before"], done["skipped"]) == (5, 0, [])
         found[suffix] = read(output)
         lines = [row.pop("line") for row in found[suffix]]
-        assert lines == ([2, 3, 4, 5, 6] if suffix == "csv" else [1, 2, 3, 4, 5])
-    assert found["jsonl"] == found["csv"] == found["json"]
+        assert lines == ([2, 3, 4, 5, 6] if suffix == "CSV" else [1, 2, 3, 4, 5])
+    assert found["jsonl"] == found["CSV"] == found["json"]
     for row, asked in zip(found["jsonl"], rows, strict=True):
         assert row["id"] == asked["id"]
         assert len(row["answers"]) == 2
@@ -298,6 +298,9 @@ def test_files_that_are_no_questions(tiny: Path, tmp_path: Path) -> None:
         ("in.csv", '"question" ,context\na,b\n', "line 1: not a readable row"),
         ("in.json", "{}", "not in SQuAD's layout"),
         ("in.jsonl", "\n\n", "holds no question"),
+        ("in.jsonl", '{"data": []}\n', "line 1: in SQuAD's layout"),
+        ("in.json", '{"question": "q"}\n{"question": "q"}\n', "name it .jsonl"),
+        ("in.csv.gz", "", "is packed"),
     ):
         (tmp_path / name).write_text(content, encoding="utf-8")
         assert said in refused("predict", tmp_path / name, "--output", tmp_path / "out.jsonl", "--model", tiny)
