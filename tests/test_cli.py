@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from polyspan.cli.main import run
+from polyspan.cli.recipe import list_recipes
 from polyspan.corpus import load_corpus
 from polyspan.evaluation import score_answer
 from tiny_models import tiny_bert
@@ -110,6 +111,22 @@ def test_ask_shows_no_control_characters_of_a_text(tmp_path: Path, tiny: Path) -
     shown = polyspan("ask", "--question", "?", "--context-file", text, "--model", tiny, "--top-k", 5).stdout
     assert "�" in shown
     assert not set("\x1b\x9b\x07") & set(shown)
+
+
+def test_the_list_of_recipes_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = polyspan("recipe", "list").stdout
+    assert all(len(line.split()) > 2 for line in whole.splitlines())  # not a terminal: a line for each
+
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "80")
+    with redirect_stdout(Terminal()) as shown:
+        list_recipes()
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(lines).split() == whole.split()
 
 
 def test_recipes_are_listed_copied_and_checked(tmp_path: Path) -> None:
