@@ -113,6 +113,28 @@ def test_ask_shows_no_control_characters_of_a_text(tmp_path: Path, tiny: Path) -
     assert not set("\x1b\x9b\x07") & set(shown)
 
 
+def test_an_evaluation_is_not_written_over_by_another(tiny: Path, tmp_path: Path) -> None:
+    ask = ["evaluate", "--data", "commons/dev", "--languages", "en", "--limit", 1, "--output", tmp_path / "out"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/notes.txt").write_text("mine", encoding="utf-8")
+    polyspan(*ask, "--model", tiny)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    for changed, name in (
+        (("--model", "polyspan-qa-en"), "model"),
+        (("--model", tiny, "--data", "commons/test"), "path"),
+        (("--model", tiny, "--languages", "en,de"), "languages"),
+        (("--model", tiny, "--limit", 2), "limit"),
+        (("--model", tiny, "--top-k", 2), "top_k"),
+    ):
+        said = refused(*ask, *changed)
+        assert f"{tmp_path / 'out'}: holds another evaluation ({name} is " in said
+        assert "name another --output" in said
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    polyspan(*ask, "--model", tiny)  # the same once more
+    (tmp_path / "out/evaluation.json").unlink()
+    assert "nothing says of what" in refused(*ask, "--model", tiny)
+
+
 def test_the_list_of_recipes_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = polyspan("recipe", "list").stdout
     assert all(len(line.split()) > 2 for line in whole.splitlines())  # not a terminal: a line for each
