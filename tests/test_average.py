@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from polyspan.cli.main import app
-from polyspan.models import ModelError
+from polyspan.models import ModelError, load_model, save_model
 from polyspan.models.average import average_models
 from tiny_models import tiny_bert, tiny_unigram
 
@@ -54,6 +54,13 @@ def test_of_a_model_with_itself_nothing_changes(models: list[str]) -> None:
 def test_shares_that_do_not_fit(models: list[str], number: int, shares: list[float] | None, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         average_models(models[:number], shares)
+
+
+def test_a_model_without_a_head_is_refused_by_name(models: list[str], tmp_path: Path) -> None:
+    encoder = load_model(models[1])
+    save_model(encoder.model.base_model, encoder.tokenizer, tmp_path / "encoder")
+    with pytest.raises(ModelError, match=f"{tmp_path / 'encoder'}: has no question-answering head"):
+        average_models([models[0], str(tmp_path / "encoder")])
 
 
 def test_models_of_another_shape_are_refused(models: list[str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 import shutil
@@ -94,6 +95,11 @@ DATA: dict[str, tuple[str, str | bytes, list[str]]] = {
     "id is true": ("a.jsonl", json.dumps({**ROW, "id": True}), ["line 1", "id"]),
     "language is a list": ("a.jsonl", json.dumps({**ROW, "language": ["en"]}), ["line 1", "'a'", "language"]),
     "no language key": ("a.jsonl", json.dumps({k: v for k, v in ROW.items() if k != "language"}), ["line 1"]),
+    "SQuAD's layout named as a table": ("a.jsonl", squad() + "\n", ["SQuAD's layout", ".json", "--kind squad"]),
+    "the same over several lines": ("a.jsonl", json.dumps(json.loads(squad()), indent=1), ["SQuAD's layout"]),
+    "JSON lines named as SQuAD": ("a.json", f"{json.dumps(ROW)}\n" * 2, ["line 2", ".jsonl"]),
+    "JSON lines named as CSV": ("a.csv", f"{json.dumps(ROW)}\n", ["is JSON", ".jsonl"]),
+    "packed": ("a.csv.gz", gzip.compress(HEADER.encode()), ["is packed", "unpack"]),
     "unknown ending": ("a.txt", "x", ["--kind"]),
 }
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from polyspan.cli.main import run
+from polyspan.cli.recipe import list_recipes
 from polyspan.corpus import load_corpus
 from polyspan.evaluation import score_answer
 from tiny_models import tiny_bert
@@ -110,6 +111,44 @@ def test_ask_shows_no_control_characters_of_a_text(tmp_path: Path, tiny: Path) -
     shown = polyspan("ask", "--question", "?", "--context-file", text, "--model", tiny, "--top-k", 5).stdout
     assert "�" in shown
     assert not set("\x1b\x9b\x07") & set(shown)
+
+
+def test_an_evaluation_is_not_written_over_by_another(tiny: Path, tmp_path: Path) -> None:
+    ask = ["evaluate", "--data", "commons/dev", "--languages", "en", "--limit", 1, "--output", tmp_path / "out"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/notes.txt").write_text("mine", encoding="utf-8")
+    polyspan(*ask, "--model", tiny)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    for changed, name in (
+        (("--model", "polyspan-qa-en"), "model"),
+        (("--model", tiny, "--data", "commons/test"), "path"),
+        (("--model", tiny, "--languages", "en,de"), "languages"),
+        (("--model", tiny, "--limit", 2), "limit"),
+        (("--model", tiny, "--top-k", 2), "top_k"),
+    ):
+        said = refused(*ask, *changed)
+        assert f"{tmp_path / 'out'}: holds another evaluation ({name} is " in said
+        assert "name another --output" in said
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    polyspan(*ask, "--model", tiny)  # the same once more
+    (tmp_path / "out/evaluation.json").unlink()
+    assert "nothing says of what" in refused(*ask, "--model", tiny)
+
+
+def test_the_list_of_recipes_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = polyspan("recipe", "list").stdout
+    assert all(len(line.split()) > 2 for line in whole.splitlines())  # not a terminal: a line for each
+
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "80")
+    with redirect_stdout(Terminal()) as shown:
+        list_recipes()
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(lines).split() == whole.split()
 
 
 def test_recipes_are_listed_copied_and_checked(tmp_path: Path) -> None:

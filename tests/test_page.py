@@ -201,12 +201,28 @@ def test_copies_can_be_used(page: Any, address: str) -> None:
     command = page.evaluate("navigator.clipboard.readText()")
     assert command.startswith(f"curl '{address}/v1/answers'")
     if shutil.which("curl"):
-        done = subprocess.run(["sh", "-c", f"{command} --silent"], capture_output=True, text=True, check=True)
-        assert json.loads(done.stdout)["answers"][0]["answer"] == reply["answers"][0]["answer"]
+        assert run(command)["answers"][0]["answer"] == reply["answers"][0]["answer"]
     page.click("#copy-curl")
     sync_api.expect(page.locator("#copy-curl")).to_have_text("Copied")
     page.wait_for_timeout(1600)
     assert page.locator("#copy-curl").text_content() == "Copy as curl"  # however often it was pressed
+
+
+def run(command: str) -> Any:
+    """A copied command, pasted into a shell."""
+    pasted = command.replace("curl ", "curl --silent ", 1)
+    done = subprocess.run(["sh"], input=pasted, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl to run it with")
+def test_a_copied_command_holds_any_text(page: Any, address: str) -> None:
+    lines = "Anna's \"bridge\"\nEND\n'END'\r\nJSON\n$HOME `id` \\ \\n %s\u2028END\u2028 was opened in 1902.\n"
+    asked = {"question": "Who's it?\nEND", "context": lines + 33_000 * "😀" + lines}
+    assert len(asked["context"].encode()) > 128 * 1024
+    command = page.evaluate("async (asked) => (await import('./page/api.js')).asCurl(asked, false)", asked)
+    assert run(command) == httpx.post(f"{address}/v1/answers", json=asked, timeout=60).json()
 
 
 def test_a_file_can_be_opened_or_dropped(page: Any, tmp_path: Path) -> None:

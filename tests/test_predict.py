@@ -50,11 +50,11 @@ def test_three_layouts_give_the_same_answers(tiny: Path, answerer: Answerer, tmp
     rows = questions(5)
     write(tmp_path / "in.jsonl", rows)
     table = "id;question;context\r\n" + "".join(f'{r["id"]};"{r["question"]}";"{r["context"]}"\r\n' for r in rows)
-    (tmp_path / "in.csv").write_text("\ufeff" + table, encoding="utf-8")
+    (tmp_path / "in.CSV").write_text("\ufeff" + table, encoding="utf-8")
     paragraphs = [{"context": r["context"], "qas": [{"id": r["id"], "question": r["question"]}]} for r in rows]
     (tmp_path / "in.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}), encoding="utf-8")
     found = {}
-    for suffix in ("jsonl", "csv", "json"):
+    for suffix in ("jsonl", "CSV", "json"):
         output = tmp_path / f"{suffix}.out.jsonl"
         done = json.loads(
             polyspan(
@@ -64,8 +64,8 @@ def test_three_layouts_give_the_same_answers(tiny: Path, answerer: Answerer, tmp
         assert (done["answers"], done["answered_before"], done["skipped"]) == (5, 0, [])
         found[suffix] = read(output)
         lines = [row.pop("line") for row in found[suffix]]
-        assert lines == ([2, 3, 4, 5, 6] if suffix == "csv" else [1, 2, 3, 4, 5])
-    assert found["jsonl"] == found["csv"] == found["json"]
+        assert lines == ([2, 3, 4, 5, 6] if suffix == "CSV" else [1, 2, 3, 4, 5])
+    assert found["jsonl"] == found["CSV"] == found["json"]
     for row, asked in zip(found["jsonl"], rows, strict=True):
         assert row["id"] == asked["id"]
         assert len(row["answers"]) == 2
@@ -194,7 +194,7 @@ def test_a_part_of_other_settings_or_another_process_is_not_touched(tmp_path: Pa
 
     with pytest.raises(Killed):
         predict_file(answerer, source, output, Reading(), progress=stop)
-    with pytest.raises(OutputError, match="was begun with reading"):
+    with pytest.raises(OutputError, match="was begun with top_k 1, not 2"):
         predict_file(answerer, source, output, Reading(top_k=2))
     write(source, questions(4))
     with pytest.raises(OutputError, match="was begun with data"):
@@ -221,6 +221,7 @@ def test_an_error_before_the_first_answer_leaves_nothing(tmp_path: Path, answere
 def test_shards_are_known_by_their_whole_name(tmp_path: Path) -> None:
     for line, name in enumerate(("out[1].1-of-2.jsonl", "out[1].2-of-2.jsonl", "out[1].b.1-of-3.jsonl")):
         write(tmp_path / name, [{"line": line}])
+        write(tmp_path / f"{name}.part.json", [{"model": "a"}])
     assert join_shards(tmp_path / "out[1].jsonl") == 2
     assert (tmp_path / "out[1].b.1-of-3.jsonl").exists()  # of another output
     with pytest.raises(OutputError, match="no finished shards"):
@@ -245,6 +246,41 @@ def test_shards_are_joined_in_order(tiny: Path, answerer: Answerer, tmp_path: Pa
     assert "--shard is a part of all" in refused("predict", source, "--output", output, "--shard", "4/3")
 
 
+def test_shards_of_other_settings_are_not_joined(answerer: Answerer, tmp_path: Path) -> None:
+    source, output = write(tmp_path / "in.jsonl", questions(4)), tmp_path / "out.jsonl"
+    second = tmp_path / "out.2-of-2.jsonl"
+
+    def answer_second(reading: Reading) -> None:
+        for file in tmp_path.glob("out.2-of-2.*"):
+            file.unlink()
+        predict_file(answerer, source, output, reading, (2, 2))
+
+    predict_file(answerer, source, output, Reading(), (1, 2))
+    answer_second(Reading(top_k=2))
+    with pytest.raises(OutputError, match=r"2-of-2\.jsonl: was made with top_k 2, out\.1-of-2\.jsonl with 1"):
+        join_shards(output)
+    with pytest.raises(OutputError, match=r"2-of-2\.jsonl: was made with top_k 2, not 1"):
+        predict_file(answerer, source, output, Reading(), (2, 2))
+    write(source, questions(5))
+    answer_second(Reading())
+    with pytest.raises(OutputError, match=r"2-of-2\.jsonl: was made with data "):
+        join_shards(output)
+    write(source, questions(4))
+    answer_second(Reading())
+    settings = second.with_name(f"{second.name}.part.json")
+    kept = settings.read_text(encoding="utf-8")
+    for said, broken in (("cannot be read", "{"), ("not an object", "[]"), ("made with data None", "{}")):
+        settings.write_text(broken, encoding="utf-8")
+        with pytest.raises(OutputError, match=said):
+            join_shards(output)
+    settings.unlink()
+    with pytest.raises(OutputError, match="is missing"):
+        join_shards(output)
+    settings.write_text(kept, encoding="utf-8")
+    assert join_shards(output) == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
 def test_progress_counts_up_to_the_end(tiny: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", questions(300))
     shown = polyspan("predict", source, "--output", tmp_path / "out.jsonl", "--model", tiny).stderr
@@ -262,6 +298,9 @@ def test_files_that_are_no_questions(tiny: Path, tmp_path: Path) -> None:
         ("in.csv", '"question" ,context\na,b\n', "line 1: not a readable row"),
         ("in.json", "{}", "not in SQuAD's layout"),
         ("in.jsonl", "\n\n", "holds no question"),
+        ("in.jsonl", '{"data": []}\n', "line 1: in SQuAD's layout"),
+        ("in.json", '{"question": "q"}\n{"question": "q"}\n', "name it .jsonl"),
+        ("in.csv.gz", "", "is packed"),
     ):
         (tmp_path / name).write_text(content, encoding="utf-8")
         assert said in refused("predict", tmp_path / name, "--output", tmp_path / "out.jsonl", "--model", tiny)

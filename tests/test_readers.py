@@ -303,3 +303,18 @@ def test_real_sets(data_dir: Path, path: str, kind: Kind, questions: int | None,
     assert not problems
     assert len(corpus.languages) >= languages - 1
     assert questions is None or len(corpus) == questions
+
+
+def test_endings_may_be_in_capitals(tmp_path: Path) -> None:
+    (tmp_path / "a.CSV").write_text("id,language,context,question,answer\na,en,The door is red.,What?,red\n", "utf-8")
+    (tmp_path / "a.TSV").write_text(
+        "id\tlanguage\tcontext\tquestion\tanswer\na\ten\tA door, red.\tWhat?\tred\n", "utf-8"
+    )
+    row = {"id": "a", "language": "en", "context": "The door is red.", "question": "What?", "answer": "red"}
+    (tmp_path / "a.JSONL").write_text(json.dumps(row), "utf-8")
+    qa = {"id": "a", "question": "What?", "answers": [{"text": "red", "answer_start": 12}]}
+    tree = {"data": [{"paragraphs": [{"context": "The door is red.", "qas": [qa]}]}]}
+    (tmp_path / "a.JSON").write_text(json.dumps(tree), "utf-8")
+    for ending in ("CSV", "TSV", "JSONL", "JSON"):
+        corpus = load_corpus(tmp_path / f"a.{ending}")
+        assert [answer.text for answer in corpus.seeds["a"].answers["en"]] == ["red"]

@@ -205,3 +205,29 @@ def test_bad_sweeps_name_the_key(tmp_path: Path, change: dict[str, Any], said: s
     path.write_text(json.dumps(tree), encoding="utf-8")
     with pytest.raises((PlanError, RecipeError), match=re.escape(said)):
         load_plan(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "recipe: small/skd\nfolder: x\nkeys:\n  seed: [1]\n  seed: [2]\n",
+            "line 5, column 3: not valid YAML (the key 'seed'",
+        ),
+        ("recipe: small/skd\nfolder: x\nkeys: {seed: [2024-01-01]}\n", "seed: Input should be a valid integer"),
+        ("recipe: small/skd\nfolder: x\nmethods: {a: {seed: 2024-01-01}}\nkeys: {}\n", "seed: Input should be a valid"),
+        ("recipe: small/skd\nfolder: x\nmethods: {a: {seed: !!binary eA==}}\nkeys: {}\n", "methods.a.seed: "),
+        ("- recipe\n", "a sweep is a mapping of keys; this is a list"),
+        ("", "the file is empty"),
+    ],
+)
+def test_bad_sweep_files(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises((PlanError, RecipeError), match=re.escape(said)):
+        load_plan(tmp_path / "sweep.yaml")
+
+
+def test_a_folder_named_by_the_date_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("run_dir: 2024-01-01\ndata: {path: commons/train}\n", encoding="utf-8")
+    assert load_recipe(tmp_path / "recipe.yaml").run_dir == Path("2024-01-01")
+    assert load_recipe(tmp_path / "recipe.yaml", ["run_dir=2024-02-02"]).run_dir == Path("2024-02-02")

@@ -587,6 +587,28 @@ REFUSED: dict[str, tuple[Callable[[Path, Path], list[str | Path]], str]] = {
         "recipe.yaml: is not the recipe of a run",
     ),
     "broken leakage": (broken(lambda f: (f / "leakage.json").write_text("{")), "leakage.json: cannot be read"),
+    **{
+        f"{name} of another shape: {content[:40]}": (
+            broken(lambda f, name=name, content=content: (f / name).write_text(content)),  # type: ignore[misc]
+            f"{name}: {said}",
+        )
+        for name, content, said in (
+            ("leakage.json", "[]", "is not a JSON object"),
+            ("leakage.json", "{}", "compared: Field required"),
+            ("leakage.json", '{"compared": [{"test": "a", "train": "b"}]}', "compared.0.questions: Field required"),
+            ("scores.json", "[]", "is not a JSON object"),
+            ("scores.json", '{"other_scores": []}', "other_scores: Input should be a valid dictionary"),
+            ("scores.json", '{"other_scores": {"tydiqa_zero_shot": {"f1": 1}}}', "other_scores are not those"),
+            ("calibration.json", "[]", "is not a JSON object"),
+            ("calibration.json", '{"rows": 3}', "data: Field required"),
+            ("calibration.json", '{"rows": 3, "data": "a", "temperature": "hot"}', "temperature: Input should be"),
+            ("data.json", "[1]", "is not a JSON object"),
+            ("timing.json", "3", "is not a JSON object"),
+            ("environment.json", '"x"', "is not a JSON object"),
+            ("metrics.jsonl", "[]", "not one JSON object a line"),
+            ("predictions.jsonl", "[]", "line 1 is not a prediction"),
+        )
+    },
     "example's form": (
         lambda folder, data: [write_evaluation(folder, data, first_rank), "--example", "q1:de"],
         "write it as ID:QUESTION:CONTEXT",

@@ -192,7 +192,9 @@ def test_odd_characters_are_answered(client: TestClient, characters: str) -> Non
 
 
 def test_other_routes_and_methods_have_the_same_form(client: TestClient) -> None:
-    assert client.get("/nothing").json()["error"]["code"] == "not_found"
+    for path in ("/nothing", "/page/nothing", "/page/more/nothing", "/v1/nothing"):
+        assert client.get(path).status_code == 404
+        assert client.get(path).json() == {"error": {"code": "not_found", "message": "Not Found"}}
     reply = client.get("/v1/answers")
     assert (reply.status_code, reply.headers["allow"]) == (405, "POST")
     assert client.get("/page/../settings.py").status_code == 404

@@ -13,9 +13,11 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from optuna.trial import TrialState
@@ -287,6 +289,18 @@ def test_table_figures_and_the_best_recipe(
     assert all(path.stat().st_size for path in written)
     best = load_recipe(tmp_path / "sweep/best.yaml")
     assert (best.data.target_languages, best.objective.temperature) == (2, 4)
+    said = (tmp_path / "sweep/best.yaml").read_text(encoding="utf-8").splitlines()
+    assert said[0] == f"# polyspan train {tmp_path}/sweep/best.yaml"
+    # 19 is the mean; the recipe has the first seed, which is not the better one.
+    mean, first = "19.00, the mean of 2 runs", "this is the first of them, with 18.50"
+    assert said[1] == f"# The best of 6 settings by gxlt F1: {mean}; {first}"
+    assert said[2].startswith("# 12 of 12 trials are done.")
+    assert best.seed == 1
+    unfinished = replace(found, tally=replace(found.tally, done=1), done=found.done[:1])
+    write_sweep(unfinished)
+    said = (tmp_path / "sweep/best.yaml").read_text(encoding="utf-8").splitlines()
+    assert said[1] == "# The best of one setting so far by gxlt F1: 5.50"
+    assert said[2].startswith("# 1 of 12 trials are done.")
 
 
 def test_figures_show_trials_that_differ_in_what_they_show(make: Callable[..., Plan]) -> None:
@@ -353,3 +367,22 @@ def test_two_that_drew_the_same_trial_run_it_once(make: Callable[..., Plan]) -> 
     study.enqueue_trial({}, user_attrs={SETTINGS: plan.grid()[0]})
     assert work(plan, study, quiet(), heartbeat=BEAT).finished
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
+
+
+def test_workers_with_one_process_id_have_clocks_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers that share a folder may share host name and process id too."""
+    storage = open_storage(None, tmp_path, BEAT)
+    study = optuna.create_study(storage=storage)
+    study.ask()
+    touch, clocks = Path.touch, []
+
+    def noted(path: Path, *rest: Any, **kwargs: Any) -> None:
+        touch(path, *rest, **kwargs)
+        if path.name.startswith("clock-"):
+            clocks.append(path)
+
+    monkeypatch.setattr(Path, "touch", noted)
+    for _ in range(2):
+        assert storage._get_stale_trial_ids(study._study_id) == []  # type: ignore[attr-defined]
+    assert len(set(clocks)) == 2
+    assert not any(clock.exists() for clock in clocks)

@@ -13,10 +13,13 @@ from typing import Any, NamedTuple
 import yaml
 
 from polyspan.analysis.paper import DataSet, Method, load_paper
+from polyspan.analysis.run_files import AnyObject, CalibrationFile, LeakageFile, ScoresFile, read_object
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import RowScore, ScoreMatrix
+from polyspan.evaluation.other_scores import other_score_lines
 from polyspan.evaluation.record import EvaluationRecord
 from polyspan.evaluation.rows import PREDICTIONS, prediction_lines, read_rows
+from polyspan.models.load import CALIBRATION_FILE
 
 METRICS = "metrics.jsonl"
 SOURCE_LANGUAGE = "en"
@@ -220,13 +223,30 @@ def _read(folder: Path, name: str) -> Run:
         evaluation,
         _recipe(home / "recipe.yaml"),
         _lines(home / METRICS),
-        _json(home / "data.json"),
-        _json(folder / "leakage.json"),
-        _json(folder / "calibration.json") or _json(home / "model" / "calibration.json"),
-        _json(home / "environment.json"),
-        _json(home / "timing.json"),
-        (_json(folder / "scores.json") or {}).get("other_scores", {}),
+        read_object(home / "data.json", AnyObject, ReportError),
+        read_object(folder / "leakage.json", LeakageFile, ReportError),
+        _calibration(folder, home),
+        read_object(home / "environment.json", AnyObject, ReportError),
+        read_object(home / "timing.json", AnyObject, ReportError),
+        _other_scores(folder / "scores.json"),
     )
+
+
+def _calibration(folder: Path, home: Path) -> Any:
+    """Of a folder that `polyspan calibrate` wrote, or of the run's model."""
+    found = (read_object(place / CALIBRATION_FILE, CalibrationFile, ReportError) for place in (folder, home / "model"))
+    return next(filter(None, found), None)
+
+
+def _other_scores(path: Path) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (read_object(path, ScoresFile, ReportError) or {}).get("other_scores", {})
+    try:
+        list(other_score_lines(found))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ReportError(
+            f"{path}: other_scores are not those of `polyspan evaluate` ({type(error).__name__}: {error})"
+        ) from error
+    return found
 
 
 def _answers(path: Path) -> list[list[Found]]:
@@ -252,19 +272,13 @@ def _recipe(path: Path) -> Mapping[str, Any] | None:
     return tree
 
 
-def _json(path: Path) -> Any:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{path}: cannot be read ({error})") from error
-
-
 def _lines(path: Path) -> list[Mapping[str, Any]]:
     if not path.is_file():
         return []
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise ReportError(f"{path}: not one JSON object a line ({error})") from error
+    if not all(isinstance(line, dict) for line in lines):
+        raise ReportError(f"{path}: not one JSON object a line")
+    return lines

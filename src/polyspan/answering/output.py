@@ -37,7 +37,7 @@ class ResumableOutput:
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
         self.part = path.with_name(path.name + ".part")
-        self._settings_file = path.with_name(path.name + ".part.json")
+        self._settings_file = _settings_file(path)
         if path.exists():
             raise OutputError(f"{path}: is there already; delete it or name another --output")
         try:
@@ -59,11 +59,12 @@ class ResumableOutput:
                 f"{self.part}: cannot be written ({error.strerror}); make room and run it again"
             ) from error
 
-    def finish(self) -> None:
-        """Give the file its own name; nothing is left beside it."""
+    def finish(self, keep_settings: bool = False) -> None:
+        """Give the file its own name; beside a shard its settings are left, for `join_shards`."""
         self._file.close()
         self.part.replace(self.path)
-        self._settings_file.unlink()
+        if not keep_settings:
+            self._settings_file.unlink()
 
     def __enter__(self) -> Self:
         return self
@@ -83,13 +84,12 @@ class ResumableOutput:
                 raise OutputError(f"{self.part}: was not begun by this command; delete it or name another --output")
             write_text(self._settings_file, json.dumps(settings, indent=1) + "\n")
             return
-        begun = json.loads(self._settings_file.read_text(encoding="utf-8"))
-        for name in settings:
-            if begun.get(name) != settings[name]:
-                raise OutputError(
-                    f"{self.part}: was begun with {name} {begun.get(name)!r}, not {settings[name]!r};"
-                    f" delete it and {self._settings_file.name}, or name another --output"
-                )
+        if differs := _first_difference(_read_settings(self.path), settings):
+            name, begun, now = differs
+            raise OutputError(
+                f"{self.part}: was begun with {name} {begun!r}, not {now!r};"
+                f" delete it and {self._settings_file.name}, or name another --output"
+            )
 
     def _mend(self) -> int:
         """Cut off what is no whole line; the number of the last question that is answered."""
@@ -124,6 +124,20 @@ def shard_path(path: Path, index: int, count: int) -> Path:
     return path if count == 1 else path.with_name(f"{path.stem}.{index}-of-{count}{path.suffix}")
 
 
+def check_finished(shard: Path, settings: Mapping[str, Any]) -> None:
+    """See that a finished shard is what these settings would make.
+
+    Raises:
+        OutputError: it was made with others, or what it was made with is not known.
+    """
+    if differs := _first_difference(_read_settings(shard), settings):
+        name, made, now = differs
+        raise OutputError(
+            f"{shard}: was made with {name} {made!r}, not {now!r};"
+            f" delete it and {_settings_file(shard).name}, or name another --output"
+        )
+
+
 def join_shards(path: Path) -> int:
     """Merge the finished shards of an output by their lines; the shards are removed.
 
@@ -131,7 +145,8 @@ def join_shards(path: Path) -> int:
         How many answers there are.
 
     Raises:
-        OutputError: no shards, one is missing or not finished, or the output is there already.
+        OutputError: no shards, one is missing, not finished or made with other settings than the
+            first, or the output is there already.
     """
     if path.exists():
         raise OutputError(f"{path}: is there already; delete it or name another --output")
@@ -146,6 +161,7 @@ def join_shards(path: Path) -> int:
     for shard in shards:
         if not shard.is_file():
             raise OutputError(f"{shard}: is not there; its part of the work is not finished")
+    _check_alike(shards)
     rows = 0
     with write_aside(path) as aside, aside.open("wb") as file:
         for _, raw in heapq.merge(*map(_lines, shards)):
@@ -153,7 +169,47 @@ def join_shards(path: Path) -> int:
             rows += 1
     for shard in shards:
         shard.unlink()
+        _settings_file(shard).unlink()
     return rows
+
+
+def _check_alike(shards: list[Path]) -> None:
+    first = {**_read_settings(shards[0]), "shard": None}
+    for shard in shards[1:]:
+        if differs := _first_difference({**_read_settings(shard), "shard": None}, first):
+            name, made, other = differs
+            raise OutputError(
+                f"{shard}: was made with {name} {made!r}, {shards[0].name} with {other!r};"
+                f" delete the wrong one and its .part.json, and make it anew with --shard"
+            )
+
+
+def _settings_file(path: Path) -> Path:
+    return path.with_name(path.name + ".part.json")
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """What a part or a finished shard was made with."""
+    file = _settings_file(path)
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OutputError(
+            f"{file}: is missing; it says what {path.name} was made with, and is copied along with it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{file}: cannot be read ({error})") from error
+    if not isinstance(settings, dict):
+        raise OutputError(f"{file}: is not an object of settings")
+    return settings
+
+
+def _first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """Name and both values of the first setting that differs."""
+    return next(
+        ((name, there.get(name), here.get(name)) for name in {**here, **there} if there.get(name) != here.get(name)),
+        None,
+    )
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from polyspan.answering.answerer import Answerer, Reading
-from polyspan.answering.output import OutputError, ResumableOutput, shard_path
+from polyspan.answering.output import OutputError, ResumableOutput, check_finished, shard_path
 from polyspan.answering.records import BadRecord, Record, read_records
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.problems import OnBad
@@ -104,12 +104,13 @@ def predict_file(
 
     Raises:
         CorpusError: as `look_through`.
-        OutputError: the output is there, cannot be written, or was begun with other settings.
+        OutputError: the output is there, cannot be written, or was begun or made with other settings.
     """
     mine = shard_path(output, *shard)
     if output.exists() and mine != output:
         raise OutputError(f"{output}: is there already; delete it or name another --output")
     if mine.exists() and mine != output:
+        check_finished(mine, _settings(answerer, path, reading, shard))
         with mine.open("rb") as file:  # finished before; only other shards are missing
             records = sum(1 for _ in file)
         return Done(mine, records, records, [])
@@ -132,7 +133,7 @@ def predict_file(
             characters += size
             if progress is not None:
                 progress(records, characters)
-        out.finish()
+        out.finish(keep_settings=mine != output)
     return Done(mine, records, resumed, contents.bad)
 
 
@@ -176,6 +177,6 @@ def _settings(answerer: Answerer, path: Path, reading: Reading, shard: tuple[int
         "model": answerer.name,
         "weights": [sha256(file) for file in weights],
         "calibration": hashlib.sha256(calibration.encode("utf-8")).hexdigest(),
-        "reading": asdict(reading),
+        **asdict(reading),
         "shard": list(shard),
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from polyspan.answering.asked import Asked, AskedError, check_asked, refuse_halves
+from polyspan.corpus.load import refuse_packed
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.squad import read_json
 
@@ -48,16 +49,18 @@ def read_records(path: Path) -> Iterator[Record | BadRecord]:
     ``context_language`` are taken along, anything else is ignored. Empty lines are no records.
 
     Raises:
-        CorpusError: no such file, an unknown suffix, a table without the two columns, or JSON that
+        CorpusError: no such file, packed, an unknown suffix, a table without the two columns, or JSON that
             is not in SQuAD's layout.
     """
-    if path.suffix not in SUFFIXES:
+    refuse_packed(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise CorpusError(f"{path}: questions are read from {', '.join(SUFFIXES)} (SQuAD's layout) files")
     if not path.is_file():
         raise CorpusError(f"{path}: no such file")
-    if path.suffix == ".json":
+    if suffix == ".json":
         return _squad(path)
-    return _json_lines(path) if path.suffix == ".jsonl" else _table(path)
+    return _json_lines(path) if suffix == ".jsonl" else _table(path)
 
 
 def _json_lines(path: Path) -> Iterator[Record | BadRecord]:
@@ -75,7 +78,15 @@ def _json_lines(path: Path) -> Iterator[Record | BadRecord]:
             except (ValueError, RecursionError) as error:  # a number of thousands of digits; deep nesting
                 yield BadRecord(number, f"JSON that cannot be read ({str(error)[:80]})")
             else:
-                yield _record(number, row) if isinstance(row, dict) else BadRecord(number, "not a JSON object")
+                yield _json_record(number, row)
+
+
+def _json_record(line: int, row: Any) -> Record | BadRecord:
+    if not isinstance(row, dict):
+        return BadRecord(line, "not a JSON object")
+    if isinstance(row.get("data"), list) and "question" not in row:
+        return BadRecord(line, "in SQuAD's layout, not one question; name such a file .json")
+    return _record(line, row)
 
 
 def _table(path: Path) -> Iterator[Record | BadRecord]:
@@ -83,7 +94,7 @@ def _table(path: Path) -> Iterator[Record | BadRecord]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         first = file.readline()
         file.seek(0)
-        delimiter = "\t" if path.suffix == ".tsv" else max(",;\t", key=first.count)
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
         rows = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             header = [name.strip().lower() for name in next(rows, [])]

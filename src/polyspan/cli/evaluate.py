@@ -33,7 +33,7 @@ def evaluate(
     from polyspan.evaluation.matrix import render_averages, render_matrix
     from polyspan.evaluation.other_scores import render_other_scores
     from polyspan.evaluation.record import full_path
-    from polyspan.experiments.evaluate import evaluate_model
+    from polyspan.experiments.evaluate import evaluate_model, refuse_other_evaluation
     from polyspan.experiments.leakage import check_evaluation
     from polyspan.experiments.recipe import Evaluation, RecipeError
     from polyspan.models import load_model
@@ -52,6 +52,8 @@ def evaluate(
         first = error.errors()[0]
         raise RecipeError(f"--{first['loc'][0]}: {first['msg']}") from error
     console = Console(stderr=True)
+    if output is not None:
+        refuse_other_evaluation(output, model, evaluation)
     loaded = load_model(model)
     check_evaluation(model, evaluation, output, leakage, console)
     matrix = evaluate_model(loaded.model, loaded.tokenizer, evaluation, output, console, full_path(model))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +19,13 @@ app = typer.Typer(no_args_is_help=True)
 @app.command("list")
 def list_recipes() -> None:
     """Names of the recipes, with their first words."""
+    # A terminal's lines are filled; whatever else reads this gets a line for each recipe.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     for name, path in shipped_recipes().items():
         comments = [line[1:].strip() for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#"]
-        print(f"{name:<28} {comments[1] if len(comments) > 1 else ''}")
+        about = comments[1] if len(comments) > 1 else ""
+        line = f"{name:<28} {about}"
+        print(textwrap.fill(line, max(width, 60), subsequent_indent=29 * " ", break_on_hyphens=False))
 
 
 @app.command("copy")

@@ -25,6 +25,7 @@ from polyspan.corpus.table import read_table
 Kind = Literal["squad", "mlqa", "xquad", "tydiqa", "table", "hub"]
 SHIPPED = "commons"
 SHIPPED_SPLITS = ("train", "dev", "test")
+PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"}
 
 
 def load_corpus(
@@ -59,6 +60,7 @@ def load_corpus(
     place = _shipped(path) or Path(path)
     if not place.exists():
         raise CorpusError(f"{path}: no such file or folder{_how_to_get(path)}")
+    refuse_packed(place)
     if kind == "squad":
         if languages is not None and len(languages) != 1:
             raise CorpusError(f"{path}: a SQuAD file is in one language, name just that one")
@@ -85,14 +87,25 @@ def guess_kind(path: str | Path) -> Kind:
         if any(PARALLEL_FILE.fullmatch(name) for name in names):
             return "xquad"
     elif place.is_file():
-        if place.suffix in {".csv", ".tsv", ".jsonl"}:
+        refuse_packed(place)
+        if place.suffix.lower() in {".csv", ".tsv", ".jsonl"}:
             return "table"
-        if place.suffix == ".json":
+        if place.suffix.lower() == ".json":
             return "tydiqa" if "tydiqa" in place.name else "squad"
     else:
         hint = "; a set on the hub needs --kind hub" if ":" in str(path) else _how_to_get(path)
         raise CorpusError(f"{path}: no such file or folder{hint}")
     raise CorpusError(f"{path}: its layout is not clear; name it: --kind {'|'.join(get_args(Kind))}")
+
+
+def refuse_packed(path: Path) -> None:
+    """Archives and packed files are not read.
+
+    Raises:
+        CorpusError: this is one.
+    """
+    if path.is_file() and path.suffix.lower() in PACKED:
+        raise CorpusError(f"{path}: is packed; unpack it and name the file that comes out")
 
 
 def _how_to_get(path: str | Path) -> str:

@@ -17,7 +17,7 @@ def read_json(path: Path) -> Any:
     """A JSON file, or an error that names the line.
 
     Raises:
-        CorpusError: no such file, empty, not UTF-8 or not JSON.
+        CorpusError: no such file, empty, not UTF-8, not JSON, or a JSON value each line.
     """
     text = read_text(path, CorpusError)
     if not text.strip():
@@ -25,6 +25,10 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and error.lineno > 1 and error.colno == 1:
+            raise CorpusError(
+                f"{path}: more JSON begins in line {error.lineno}; if each line is a row, name it .jsonl"
+            ) from error
         raise CorpusError(f"{path}: line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, endless brackets
         raise CorpusError(f"{path}: JSON that cannot be read ({error})") from error

@@ -26,13 +26,21 @@ def read_table(path: Path, problems: Problems) -> ParallelCorpus:
     missing the answer is searched, and must stand exactly once in the context.
 
     Raises:
-        CorpusError: no such file, empty, a column is missing, or a bad row when those are not allowed.
+        CorpusError: no such file, empty, another layout, a column is missing, or a bad row when
+            those are not allowed.
     """
     text = read_text(path, CorpusError, save_as="CSV UTF-8")
     if not text.strip():
         raise CorpusError(f"{path}: the file is empty")
     builder = CorpusBuilder(str(path), problems, views=True)
-    rows = _json_rows(path, text, problems) if path.suffix == ".jsonl" else _csv_rows(path, text, problems)
+    json_lines = path.suffix.lower() == ".jsonl"
+    if json_lines:
+        _refuse_squad(path, text)
+    elif text.lstrip()[0] in "{[":
+        raise CorpusError(
+            f"{path}: is JSON, not CSV; name it .jsonl if each line is a row, or read it with --kind squad"
+        )
+    rows = _json_rows(path, text, problems) if json_lines else _csv_rows(path, text, problems)
     for line, row in rows:
         record = _record(f"{path}: line {line}", row, problems)
         if record is not None:
@@ -46,7 +54,7 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
     if stated := re.fullmatch(r"sep=(.)\s*", first):
         delimiter, text, skipped = stated[1], "".join(rest), 1
     else:
-        delimiter, skipped = "\t" if path.suffix == ".tsv" else max(",;\t", key=first.count), 0
+        delimiter, skipped = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count), 0
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # no cell is longer
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
@@ -79,6 +87,18 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
             yield line, dict(zip(header, row, strict=True))
     except csv.Error as error:
         raise CorpusError(f"{path}: line {reader.line_num + skipped}: not a readable table ({error})") from error
+
+
+def _refuse_squad(path: Path, text: str) -> None:
+    """Of a file that is one JSON value and no line of a table."""
+    try:
+        tree = json.loads(text)
+    except (ValueError, RecursionError):  # several lines, or broken ones, which are named with their numbers
+        return
+    if isinstance(tree, dict) and isinstance(tree.get("data"), list) and "id" not in tree:
+        raise CorpusError(
+            f"{path}: is in SQuAD's layout, not a row each line; name it .json, or read it with --kind squad"
+        )
 
 
 def _json_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:

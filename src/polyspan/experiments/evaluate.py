@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyspan.corpus.load import guess_kind, is_shipped, load_corpus
+from polyspan.evaluation.normalise import ScoringError
+from polyspan.evaluation.record import EVALUATION_FILE, EvaluationRecord, full_path
+from polyspan.evaluation.rows import PREDICTIONS
 from polyspan.experiments.counting import counting
 from polyspan.experiments.recipe import Evaluation
 from polyspan.files import write_text
 from polyspan.processes import is_main_process, join_group, join_shares, share
+
+SCORES = "scores.json"
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +48,6 @@ def evaluate_model(
     from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_rows, write_predictions
     from polyspan.evaluation.matrix import ScoreMatrix
     from polyspan.evaluation.other_scores import other_scores
-    from polyspan.evaluation.record import EvaluationRecord, full_path
 
     began = time.monotonic()
     model.to(join_group())
@@ -60,8 +64,8 @@ def evaluate_model(
     others = other_scores(corpus, predictions, rows, kind, rules)
     matrix = replace(ScoreMatrix.from_rows(rows), other=others)
     if folder is not None and is_main_process():
-        write_predictions(folder / "predictions.jsonl", predictions, rows)
-        write_text(folder / "scores.json", json.dumps(matrix.to_dict(), indent=1) + "\n")
+        write_predictions(folder / PREDICTIONS, predictions, rows)
+        write_text(folder / SCORES, json.dumps(matrix.to_dict(), indent=1) + "\n")
         EvaluationRecord(
             model=name,
             path=full_path(evaluation.path),
@@ -73,3 +77,26 @@ def evaluate_model(
             seconds=round(seconds, 2),
         ).write(folder)
     return matrix
+
+
+def refuse_other_evaluation(folder: Path, model: str, evaluation: Evaluation) -> None:
+    """See that a folder holds no evaluation of something else, which would be written over.
+
+    Args:
+        folder: where this one is to go; what else lies there does not matter.
+        model, evaluation: what is to be asked what.
+
+    Raises:
+        ScoringError: it holds another one; says what differs.
+    """
+    there = EvaluationRecord.read(folder)
+    instead = f"name another --output, or delete {PREDICTIONS}, {SCORES} and {EVALUATION_FILE} there"
+    if there is None:
+        if (folder / PREDICTIONS).exists():
+            raise ScoringError(f"{folder}: holds an evaluation, and nothing says of what; {instead}")
+        return
+    kind = evaluation.kind or guess_kind(evaluation.path)
+    asked = {"model": full_path(model), **evaluation.model_dump(), "path": full_path(evaluation.path), "kind": kind}
+    for name, here in asked.items():
+        if (other := getattr(there, name)) != here:
+            raise ScoringError(f"{folder}: holds another evaluation ({name} is {other} there, {here} here); {instead}")

@@ -6,7 +6,6 @@ metadata for the Hugging Face hub.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 from polyspan.analysis.facts import leakage_lines
 from polyspan.analysis.languages import language_name
 from polyspan.analysis.paper import load_paper
+from polyspan.analysis.run_files import AnyObject, LeakageFile, read_object
 from polyspan.analysis.runs import data_name, without_homes
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.compare import Interval, score_intervals
@@ -55,14 +55,14 @@ def write_model_card(folder: Path) -> Path:
     """Write ``model/README.md`` of a run folder, instead of an older one.
 
     Raises:
-        CardError: the folder holds no finished run.
+        CardError: the folder holds no finished run, or a broken file.
     """
     model = folder / "model"
     if not (folder / RECIPE_FILE).is_file() or not model.is_dir():
         raise CardError(f"{folder}: holds no finished run; `polyspan train` makes one")
     recipe = load_recipe(folder / RECIPE_FILE)
     origin = provenance(recipe)
-    data = _json(folder / "data.json") or {}
+    data = read_object(folder / "data.json", AnyObject, CardError) or {}
     languages = sorted({recipe.data.source_language, *data.get("languages", ())})
     scored = _scored(folder, recipe)
     public = Recipe.model_validate(without_homes(recipe.model_dump(mode="json")))
@@ -75,7 +75,7 @@ def write_model_card(folder: Path) -> Path:
         "## Data and licences\n",
         _licences(origin, scored),
         "## Leakage\n",
-        _leakage(_json(folder / LEAKAGE_FILE)),
+        _leakage(read_object(folder / LEAKAGE_FILE, LeakageFile, CardError)),
         "## Limits\n",
         "\n".join(f"- {line}" for line in _limits(recipe, languages, data, model)) + "\n",
         "## How it was trained\n",
@@ -252,7 +252,3 @@ def _cell(scored: _Scored, name: Average, metric: Metric) -> str:
     if interval is None or interval.low is None or interval.high is None:
         return f"{100 * value:.1f}"
     return f"{100 * value:.1f} ({100 * interval.low:.1f} to {100 * interval.high:.1f})"
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -8,19 +8,19 @@ import re
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import Average
 from polyspan.experiments.recipe import Recipe, load_recipe
 from polyspan.experiments.shipped import shipped_recipes
+from polyspan.experiments.yaml_file import read_mapping
 
 METHOD = "method"
 Value = bool | int | float | str | None
-Settings = dict[str, Value]
+Settings = dict[str, JsonValue]
 """Of one trial: the name of its method and the values of the varied keys, those that its method sets included."""
 
 
@@ -64,7 +64,7 @@ class SweepFile(_Section):
     """For tpe: how many, of all workers together."""
     select: Average = "gxlt"
     """Trials are judged by the F1 of this average on the recipe's own evaluation."""
-    methods: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    methods: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     """Names for keys that go together; a method's keys win over those of the grid."""
     keys: dict[str, list[Value] | Range]
     """Keys such as data.target_languages with their values; ranges for tpe alone."""
@@ -148,10 +148,9 @@ class Plan:
 def is_plan(path: Path) -> bool:
     """Whether a YAML file is a sweep rather than a recipe; a broken one is neither."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return "recipe" in read_mapping(path, "sweep", PlanError)
+    except PlanError:
         return False
-    return isinstance(tree, dict) and "recipe" in tree
 
 
 def load_plan(path: Path, overrides: list[str] | None = None, folder: Path | None = None) -> Plan:
@@ -166,15 +165,11 @@ def load_plan(path: Path, overrides: list[str] | None = None, folder: Path | Non
         PlanError: the sweep is not right.
         RecipeError: the recipe of it, or of a trial, is not.
     """
+    tree = read_mapping(path, "sweep", PlanError)
+    if "run_dir" in tree and "recipe" not in tree:
+        raise PlanError(f"{path}: this is a recipe, not a sweep; run it with: polyspan train {path}")
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(tree, dict) and "run_dir" in tree and "recipe" not in tree:
-            raise PlanError(f"{path}: this is a recipe, not a sweep; run it with: polyspan train {path}")
         file = SweepFile.model_validate(tree)
-    except OSError as error:
-        raise PlanError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PlanError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from polyspan.corpus.load import Kind
 from polyspan.errors import PolyspanError
 from polyspan.experiments.shipped import shipped_recipes
-from polyspan.files import read_text
+from polyspan.experiments.yaml_file import parse_yaml, read_mapping
 
 RECIPE_FILE = "recipe.yaml"
 Positive = Annotated[int, Field(ge=1)]
@@ -193,24 +193,6 @@ class Recipe(Section):
         return self
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML would keep the last of two values of one key without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    problem="a key must be a word, not a list or mapping", problem_mark=key.start_mark
-                )
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def load_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
     """Read a recipe and apply ``key=value`` settings such as ``training.epochs=2``.
 
@@ -220,17 +202,7 @@ def load_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
     name = path.with_suffix("").as_posix().removeprefix("recipes/")
     if not path.exists() and name in shipped_recipes():
         raise RecipeError(f"{path}: no such file; copy the one that ships: polyspan recipe copy {name} FILE.yaml")
-    text = read_text(path, RecipeError)
-    try:
-        tree = yaml.load(text, _UniqueKeys)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise RecipeError(f"{path}: {place}not valid YAML ({problem})") from error
-    if not isinstance(tree, dict):
-        found = "the file is empty" if tree is None else f"this is a {type(tree).__name__}"
-        raise RecipeError(f"{path}: a recipe is a mapping of keys; {found}")
+    tree = read_mapping(path, "recipe", RecipeError)
     if "recipe" in tree and "run_dir" not in tree:
         raise RecipeError(f"{path}: this is a sweep, not a recipe; run it with: polyspan sweep {path}")
     for setting in settings or []:
@@ -256,7 +228,7 @@ def _apply(tree: dict[str, Any], setting: str) -> None:
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {setting}: {section!r} is a value, not a section")
     try:
-        tree[last] = _number(yaml.safe_load(value))
+        tree[last] = _number(parse_yaml(value))
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or "not a YAML value"
         raise RecipeError(f"--set {setting}: cannot be read ({problem}); put quotes around the value") from error

@@ -69,7 +69,7 @@ class Scores:
                     )
                     for row in csv.DictReader(file)
                 ]
-        except (OSError, EOFError, KeyError, TypeError, ValueError) as error:
+        except (OSError, EOFError, KeyError, TypeError, ValueError, csv.Error) as error:
             raise ResultsError(f"{self.rows}: cannot be read ({error}); collect the runs again") from error
 
 
@@ -195,7 +195,7 @@ def _scores(name: str, run: Run, output: Path) -> dict[str, Any]:
         "averages": scores["averages"],
         "intervals": _intervals(run),
         "pairs": scores["pairs"],
-        "other_scores": _other_scores(run),
+        "other_scores": run.other_scores,
         "rows": rows.relative_to(output).as_posix(),
     }
 
@@ -211,14 +211,6 @@ def _intervals(run: Run) -> dict[str, dict[str, list[float]]]:
             if interval.low is not None and interval.high is not None:
                 intervals.setdefault(name, {})[metric] = [round(100 * interval.low, 4), round(100 * interval.high, 4)]
     return intervals
-
-
-def _other_scores(run: Run) -> Mapping[str, Any]:
-    path = run.folder / "scores.json"
-    if not path.is_file():
-        return {}
-    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8")).get("other_scores", {})
-    return found
 
 
 def _counts(run: Run) -> dict[str, Any]:

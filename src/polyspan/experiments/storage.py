@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,7 +51,7 @@ class JournalWithHeartbeat(JournalStorage, BaseHeartbeat):
         running = self.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
         if not running:
             return []
-        clock = self.folder / f"clock-{os.getpid()}"
+        clock = self.folder / f"clock-{uuid.uuid4().hex}"  # workers in containers may share host name and process id
         clock.touch()
         now = clock.stat().st_mtime
         clock.unlink()

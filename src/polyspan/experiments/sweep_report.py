@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -125,11 +126,9 @@ def write_sweep(found: Found) -> list[Path]:
     write_text(written[0], to_markdown(sweep_table(found)))
     write_text(written[1], json.dumps(to_dict(found), indent=1, ensure_ascii=False) + "\n")
     if found.done:
-        best = found.by_setting()[0][1][0]
-        recipe = found.plan.trial_recipe(best.settings)
-        about = f"# The best of {found.tally.done} trials by {found.plan.file.select} F1: {best.score:.2f}\n"
-        write_text(folder / "best.yaml", about + dump_recipe(recipe))
-        written += [folder / "best.yaml", *_figures(found, folder / "figures")]
+        best = folder / "best.yaml"
+        write_text(best, _best_recipe(found, best))
+        written += [best, *_figures(found, folder / "figures")]
     return written
 
 
@@ -166,6 +165,25 @@ def to_dict(found: Found) -> dict[str, Any]:
         ],
         "errors": [{"settings": settings, "error": error} for settings, error in found.errors],
     }
+
+
+def _best_recipe(found: Found, path: Path) -> str:
+    """The recipe of the setting with the best mean, in the seed that was run first; what it is stands above it."""
+    ordered = found.by_setting()
+    trials = ordered[0][1]
+    score = f"{fmean(trial.score for trial in trials):.2f}"
+    if len(trials) > 1:
+        score += f", the mean of {len(trials)} runs; this is the first of them, with {trials[0].score:.2f}"
+    now = found.tally
+    so_far = "" if now.finished else " so far"
+    settings = f"{len(ordered)} settings" if len(ordered) > 1 else "one setting"
+    lines = [
+        f"polyspan train {quote(path.as_posix())}",
+        f"The best of {settings}{so_far} by {found.plan.file.select} F1: {score}",
+        f"{now.done} of {now.planned} trials are done. Where run_dir holds its model, it is not trained again.",
+    ]
+    recipe = found.plan.trial_recipe(trials[0].settings)
+    return "".join(f"# {line}\n" for line in lines) + dump_recipe(recipe)
 
 
 def _figures(found: Found, folder: Path) -> list[Path]:

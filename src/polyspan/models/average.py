@@ -24,7 +24,8 @@ def average_models(names: Sequence[str], shares: Sequence[float] | None = None) 
         shares: one for each, 0 or more; divided by their sum. Equal by default.
 
     Raises:
-        ModelError: fewer than two models, shares that do not fit, or models of different shape.
+        ModelError: fewer than two models, shares that do not fit, a model that was not trained to
+            answer, or models of different shape.
     """
     if len(names) < 2:
         raise ModelError("an average needs two models or more")
@@ -37,6 +38,10 @@ def average_models(names: Sequence[str], shares: Sequence[float] | None = None) 
     first: LoadedModel | None = None
     for name, share in zip(names, shares, strict=True):
         loaded = load_model(name)
+        if loaded.fresh_head:
+            raise ModelError(
+                f"{name}: has no question-answering head, and one drawn at random says nothing; train it first"
+            )
         first = first or loaded
         weights = dict(loaded.model.named_parameters())
         if total and {key: value.shape for key, value in weights.items()} != {k: v.shape for k, v in total.items()}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from importlib import resources
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import JSONResponse, Response
 
 from polyspan.server.examples import load_examples
@@ -42,6 +42,8 @@ def make_page_router() -> APIRouter:
 
     @router.get("/page/{name}")
     async def part(request: Request, name: str) -> Response:
-        return send(request, name) if name in files else Response(status_code=404)
+        if name not in files:
+            raise HTTPException(404)
+        return send(request, name)
 
     return router

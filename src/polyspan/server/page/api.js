@@ -77,13 +77,14 @@ export async function answer(request, key, tell, signal) {
   }
 }
 
-/** The same request for a shell. */
+/** The same request for a shell; the body is a here-document, as one argument may hold no more than 128 KB. */
 export function asCurl(request, needsKey) {
-  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  return [
-    `curl ${quoted(new URL("v1/answers", location.href).href)}`,
+  const words = [
+    `curl '${new URL("v1/answers", location.href).href.replaceAll("'", "'\\''")}'`,
     "-H 'Content-Type: application/json'",
     ...(needsKey ? ['-H "Authorization: Bearer $POLYSPAN_API_KEY"'] : []),
-    `--data-binary ${quoted(JSON.stringify(request))}`,
-  ].join(" \\\n  ");
+    "--data-binary @- <<'END'",
+  ];
+  // JSON escapes line feeds, so this is one line, and none that could be taken for the end.
+  return `${words.join(" \\\n  ")}\n${JSON.stringify(request)}\nEND\n`;
 }

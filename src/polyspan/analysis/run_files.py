@@ -1,0 +1,137 @@
+"""The JSON files of a run folder, checked for what tables and pages show of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from polyspan.errors import PolyspanError
+
+
+class _Shape(BaseModel):
+    """Keys that must be there, and what they hold; others may stand beside them."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class AnyObject(_Shape):
+    """An object of whatever keys."""
+
+
+class _Compared(_Shape):
+    test: str
+    train: str
+    questions: int
+    test_passages: int
+    ids: int | None = None
+    passages: int | None = None
+    near_passages: int | None = None
+    parallel_questions: int | None = None
+
+
+class _NotCompared(_Shape):
+    model: str
+    why: str
+
+
+class LeakageFile(_Shape):
+    """``leakage.json``."""
+
+    compared: list[_Compared]
+    not_compared: list[_NotCompared] = []
+    origins: list[str] = []
+
+
+class ScoresFile(_Shape):
+    """``scores.json``, of which the scores beside the matrix are read."""
+
+    other_scores: dict[str, dict[str, Any]] = {}
+
+
+class _Threshold(_Shape):
+    precision: float
+    score: float
+    coverage: float
+
+
+class _Bin(_Shape):
+    rows: int
+    confidence: float
+    accuracy: float
+
+
+class _Side(_Shape):
+    rows: int
+    ece: float
+    ece_floor: float
+    brier: float
+    bins: list[_Bin]
+
+
+class _Sides(_Shape):
+    before: _Side
+    after: _Side
+
+
+class _Curve(_Shape):
+    coverage: list[float]
+    risk: list[float]
+    area: float
+
+
+class _Curves(_Shape):
+    before: _Curve
+    after: _Curve
+
+
+class _Measured(_Shape):
+    precision: float
+    precision_measured: float | None
+    coverage_measured: float
+
+
+class _Measurement(_Shape):
+    data: str
+    no_answer_share: float
+    answers: _Sides
+    answerable: _Sides | None = None
+    no_answer: _Sides | None = None
+    risk_coverage: _Curves
+    thresholds: list[_Measured] = []
+
+
+class CalibrationFile(_Shape):
+    """``calibration.json``, of a model's folder or of ``polyspan calibrate --output``."""
+
+    rows: int
+    data: str
+    temperature: float
+    thresholds: list[_Threshold] = []
+    measured: _Measurement | None = None
+
+
+def read_object(path: Path, shape: type[_Shape], error: type[PolyspanError]) -> Any:
+    """What a file holds, as it stands there; None where there is no such file.
+
+    Args:
+        path: the file.
+        shape: what must be in it.
+        error: raised when it cannot be read or something in it is missing or of another kind.
+    """
+    if not path.is_file():
+        return None
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        shape.model_validate(tree)
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        if first["type"] == "model_type":
+            raise error(f"{path}: is not a JSON object") from problem
+        where = ".".join(map(str, first["loc"]))
+        raise error(f"{path}: {where}: {first['msg']}") from problem
+    except (OSError, ValueError, RecursionError) as problem:
+        raise error(f"{path}: cannot be read ({problem})") from problem
+    return tree
