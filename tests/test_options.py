@@ -125,8 +125,9 @@ def test_a_long_reading_says_how_far_it_is(loaded: LoadedModel) -> None:
     lines = ReadingLines(Console(file=said, width=200), every=0.0)
     ParallelTeacher(windows, windows, lines).read(loaded.model, 0, batch_tokens=1500)
     first, second, *_ = said.getvalue().splitlines()
-    assert first == f"the teacher reads {len(windows)} windows"
-    assert re.fullmatch(rf"the teacher has read \d+ of {len(windows)} windows, 0\.\d min left", second)
+    total = int(windows.lengths().sum())
+    assert first == f"the teacher reads {total:,} tokens"
+    assert re.fullmatch(rf"the teacher has read \d+% of {total:,} tokens, 0\.\d min left", second)
 
 
 def test_a_teacher_asked_the_same_question_alone_says_what_the_plain_teacher_says(loaded: LoadedModel) -> None:

@@ -159,7 +159,7 @@ class Answerer:
         Args:
             asked: the pairs; a context that several questions share is tokenised once.
             reading: how to read; `Reading` as it stands by default.
-            progress: called with the windows read so far and their total.
+            progress: called with the tokens read so far and their total.
             languages: of question and context, for each pair where they are known; a calibrated
                 model has a temperature for each pair of languages.
 

@@ -77,7 +77,7 @@ def predict(
         max_length, overlap: of windows, in tokens.
         max_answer_tokens: longest answer.
         batch_tokens: tokens of a batch, padding included; what suits the device when None.
-        progress: called with the windows done and their total after each batch.
+        progress: called with the tokens read and their total after each batch; time goes by them.
         scaling: how the logits of a pair become probabilities; as they stand by default.
         apart: of `rank_spans`: compare windows by their own probabilities.
     """
@@ -119,19 +119,20 @@ def read_windows(
         model's device.
     """
     device = next(model.parameters()).device
-    done = 0
+    lengths = windows.lengths()
+    done, total = 0, int(lengths.sum())
     if batch_tokens is None:
         batch_tokens = CPU_BATCH_TOKENS if device.type == "cpu" else BATCH_TOKENS
     model.eval()
-    for indices in token_batches(windows.lengths().tolist(), batch_tokens):
+    for indices in token_batches(lengths.tolist(), batch_tokens):
         batch = build_batch(windows, indices)
         with torch.inference_mode():
             outputs = model(**{name: tensor.to(device) for name, tensor in batch.inputs.items()})
             starts, ends = outputs.start_logits.float(), outputs.end_logits.float()
         yield indices, batch, starts, ends
-        done += len(indices)
+        done += int(lengths[indices].sum())
         if progress is not None:
-            progress(done, len(windows))
+            progress(done, total)
 
 
 def inference_precision(model: nn.Module) -> torch.autocast | nullcontext[None]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from polyspan.corpus.model import Pair
-from polyspan.encoding.predict import BATCH_TOKENS, read_windows
+from polyspan.encoding.predict import read_windows
 from polyspan.encoding.windows import Windows
 from polyspan.objectives.masking import masked
 
@@ -78,7 +78,7 @@ class ParallelTeacher:
     Args:
         windows: of `teacher_pairs`, over the whole contexts.
         students: the student's windows.
-        progress: called with the windows read and their total, first with 0.
+        progress: called with the tokens read and their total, first with 0.
     """
 
     def __init__(self, windows: Windows, students: Windows, progress: Callable[[int, int], None] | None = None) -> None:
@@ -88,13 +88,13 @@ class ParallelTeacher:
         self.generation: int | None = None
         self._readings: dict[tuple[str, str], _Reading] = {}
 
-    def read(self, teacher: nn.Module, generation: int, batch_tokens: int = BATCH_TOKENS) -> None:
+    def read(self, teacher: nn.Module, generation: int, batch_tokens: int | None = None) -> None:
         """Ask this generation of the teacher everything; under the caller's precision."""
         tokens = [np.zeros((2, len(self.windows.passage(pair).ids)), np.float32) for pair in self.windows.pairs]
         margins = [np.full(values.shape[1], -1, np.int32) for values in tokens]
         windows: list[list[tuple[int, int, NDArray[np.float32]]]] = [[] for _ in tokens]
         if self.progress is not None:
-            self.progress(0, len(self.windows))
+            self.progress(0, int(self.windows.lengths().sum()))
         for indices, batch, starts, ends in read_windows(teacher, self.windows, batch_tokens, self.progress):
             mask = batch.context_mask.to(starts.device)
             mask[:, 0] = True

@@ -105,15 +105,15 @@ class ReadingLines:
         self.began = self.spoke = 0.0
 
     def __call__(self, done: int, total: int) -> None:
-        """Called with the windows read and their total after each batch."""
+        """Called with the tokens read and their total after each batch."""
         now = time.monotonic()
         if done == 0:
             self.began = self.spoke = now
-            self.console.print(f"the teacher reads {total} windows")
+            self.console.print(f"the teacher reads {total:,} tokens")
         elif now - self.spoke >= self.every and done < total:
             self.spoke = now
             left = (now - self.began) / done * (total - done)
-            self.console.print(f"the teacher has read {done} of {total} windows, {left / 60:.1f} min left")
+            self.console.print(f"the teacher has read {done / total:.0%} of {total:,} tokens, {left / 60:.1f} min left")
 
 
 class ProgressBar(TrainerCallback):
