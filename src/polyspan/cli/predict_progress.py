@@ -45,7 +45,7 @@ class FileProgress:
             self.printed = tenth
             left = task.time_remaining
             shown = f", {left / 60:.1f} min left" if left else ""
-            self.console.print(f"{task.percentage:.0f}% of {task.fields['of']} questions answered{shown}")
+            self.console.print(f"{int(task.percentage)}% of {task.fields['of']} questions answered{shown}")
 
     def __enter__(self) -> Self:
         self.bar.start()
