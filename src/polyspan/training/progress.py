@@ -113,7 +113,8 @@ class ReadingLines:
         elif now - self.spoke >= self.every and done < total:
             self.spoke = now
             left = (now - self.began) / done * (total - done)
-            self.console.print(f"the teacher has read {100 * done // total}% of {total:,} tokens, {left / 60:.1f} min left")
+            read = f"{100 * done // total}% of {total:,} tokens"
+            self.console.print(f"the teacher has read {read}, {left / 60:.1f} min left")
 
 
 class ProgressBar(TrainerCallback):
