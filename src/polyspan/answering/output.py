@@ -84,12 +84,7 @@ class ResumableOutput:
                 raise OutputError(f"{self.part}: was not begun by this command; delete it or name another --output")
             write_text(self._settings_file, json.dumps(settings, indent=1) + "\n")
             return
-        if differs := _first_difference(_read_settings(self.path), settings):
-            name, begun, now = differs
-            raise OutputError(
-                f"{self.part}: was begun with {name} {begun!r}, not {now!r};"
-                f" delete it and {self._settings_file.name}, or name another --output"
-            )
+        _refuse_others(self.part, "begun", self.path, settings)
 
     def _mend(self) -> int:
         """Cut off what is no whole line; the number of the last question that is answered."""
@@ -130,12 +125,7 @@ def check_finished(shard: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         OutputError: it was made with others, or what it was made with is not known.
     """
-    if differs := _first_difference(_read_settings(shard), settings):
-        name, made, now = differs
-        raise OutputError(
-            f"{shard}: was made with {name} {made!r}, not {now!r};"
-            f" delete it and {_settings_file(shard).name}, or name another --output"
-        )
+    _refuse_others(shard, "made", shard, settings)
 
 
 def join_shards(path: Path) -> int:
@@ -202,6 +192,16 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise OutputError(f"{file}: is not an object of settings")
     return settings
+
+
+def _refuse_others(file: Path, how: str, path: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse a file, ``path`` when it is finished, that was begun or made with other settings than these."""
+    if differs := _first_difference(_read_settings(path), settings):
+        name, there, here = differs
+        raise OutputError(
+            f"{file}: was {how} with {name} {there!r}, not {here!r};"
+            f" delete it and {_settings_file(path).name}, or name another --output"
+        )
 
 
 def _first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any, Any] | None:

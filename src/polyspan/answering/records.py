@@ -13,6 +13,7 @@ from polyspan.answering.asked import Asked, AskedError, check_asked, refuse_halv
 from polyspan.corpus.load import refuse_packed
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.squad import read_json
+from polyspan.corpus.table import delimiter_of
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".json")
 LONGEST_FIELD = 2**31 - 1  # the csv module's own limit is far below a long context
@@ -94,8 +95,7 @@ def _table(path: Path) -> Iterator[Record | BadRecord]:
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         first = file.readline()
         file.seek(0)
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
-        rows = csv.reader(file, delimiter=delimiter, strict=True)
+        rows = csv.reader(file, delimiter=delimiter_of(path, first), strict=True)
         try:
             header = [name.strip().lower() for name in next(rows, [])]
         except csv.Error as error:

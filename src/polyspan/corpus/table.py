@@ -48,13 +48,18 @@ def read_table(path: Path, problems: Problems) -> ParallelCorpus:
     return builder.build()
 
 
+def delimiter_of(path: Path, first: str) -> str:
+    """What separates the cells of a table: a tab in a .tsv, else what its first line has most of."""
+    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+
+
 def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
     first, *rest = text.splitlines(keepends=True)
     # A spreadsheet may say in a line of its own what separates its cells.
     if stated := re.fullmatch(r"sep=(.)\s*", first):
         delimiter, text, skipped = stated[1], "".join(rest), 1
     else:
-        delimiter, skipped = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count), 0
+        delimiter, skipped = delimiter_of(path, first), 0
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # no cell is longer
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:

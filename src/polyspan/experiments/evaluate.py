@@ -17,14 +17,14 @@ from polyspan.experiments.recipe import Evaluation
 from polyspan.files import write_text
 from polyspan.processes import is_main_process, join_group, join_shares, share
 
-SCORES = "scores.json"
-
 if TYPE_CHECKING:
     from rich.console import Console
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
     from polyspan.evaluation.matrix import ScoreMatrix
+
+SCORES = "scores.json"
 
 
 def evaluate_model(

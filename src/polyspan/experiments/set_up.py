@@ -12,7 +12,7 @@ from polyspan.errors import PolyspanError
 from polyspan.experiments.prepare import Prepared
 from polyspan.experiments.recipe import Recipe, Training
 from polyspan.files import write_text
-from polyspan.models.layers import layers_of
+from polyspan.models.layers import embeddings_of, layers_of
 from polyspan.models.load import longest_window
 from polyspan.processes import is_main_process
 
@@ -190,9 +190,8 @@ def check_layers(model: nn.Module, training: Training) -> None:
 
 def freeze(model: nn.Module, embeddings: bool, layers: int) -> None:
     """Take the embeddings and the lowest layers out of the training."""
-    body: Any = model.base_model
     if embeddings:
-        body.get_submodule("embeddings").requires_grad_(False)
+        embeddings_of(model).requires_grad_(False)
     for layer in layers_of(model)[:layers]:
         layer.requires_grad_(False)
 

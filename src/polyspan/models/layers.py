@@ -1,4 +1,4 @@
-"""An encoder's layers, whatever its kind calls them."""
+"""An encoder's parts, whatever its kind calls them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+def embeddings_of(model: nn.Module) -> nn.Module:
+    """What turns token ids into the lowest layer's input."""
+    body: Any = model.base_model
+    found: nn.Module = body.get_submodule("embeddings")
+    return found
 
 
 def layers_of(model: nn.Module) -> list[nn.Module]:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from polyspan.models.layers import layers_of
+from polyspan.models.layers import embeddings_of, layers_of
 
 
 def slow_lower_layers(optimizer: Optimizer, model: nn.Module, decay: float) -> None:
@@ -24,9 +24,7 @@ def slow_lower_layers(optimizer: Optimizer, model: nn.Module, decay: float) -> N
         model: whose parameters it has.
         decay: above 0, at most 1.
     """
-    layers = layers_of(model)
-    embeddings: Any = model.base_model
-    parts = [embeddings.get_submodule("embeddings"), *layers]
+    parts = [embeddings_of(model), *layers_of(model)]
     below = {id(p): len(parts) - depth for depth, part in enumerate(parts) for p in part.parameters()}
     groups: list[dict[str, Any]] = []
     for group in optimizer.param_groups:
