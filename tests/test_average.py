@@ -34,6 +34,15 @@ def test_each_weight_is_the_weighted_mean(models: list[str], tmp_path: Path) -> 
     assert "is there already" in str(again.exception)
 
 
+def test_a_share_below_0_takes_away(models: list[str], tmp_path: Path) -> None:
+    made = CliRunner().invoke(app, ["average", *models, "--shares", "1,1,-1", "--output", str(tmp_path / "sum")])
+    assert made.exit_code == 0, made.output
+    total, *parts = (load_file(Path(folder) / "model.safetensors") for folder in (tmp_path / "sum", *models))
+    for name, value in total.items():
+        expected = parts[0][name].double() + parts[1][name].double() - parts[2][name].double()
+        torch.testing.assert_close(value.double(), expected, atol=1e-7, rtol=1e-6)
+
+
 def test_of_a_model_with_itself_nothing_changes(models: list[str]) -> None:
     mean = average_models([models[0], models[0]]).model.state_dict()
     for name, value in load_file(Path(models[0]) / "model.safetensors").items():
@@ -45,10 +54,11 @@ def test_of_a_model_with_itself_nothing_changes(models: list[str]) -> None:
     [
         (1, None, "two models or more"),
         (2, [1.0], "give one for each"),
-        (2, [1.0, -0.5], "0 or more"),
-        (2, [0.0, 0.0], "not all 0"),
-        (2, [1.0, float("nan")], "0 or more"),
+        (2, [1.0, -1.5], "a sum above 0"),
+        (2, [0.0, 0.0], "a sum above 0"),
+        (2, [1.0, float("nan")], "finite"),
         (2, [1.0, float("inf")], "finite"),
+        (2, [float("inf"), float("-inf")], "finite"),
     ],
 )
 def test_shares_that_do_not_fit(models: list[str], number: int, shares: list[float] | None, message: str) -> None:

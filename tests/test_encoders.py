@@ -35,6 +35,15 @@ def test_an_encoder_without_a_head_gets_a_new_one(encoder: Path) -> None:
     assert not any(name.startswith(f"{first.model.base_model_prefix}.") for name in differs)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_dropout_is_that_of_every_place(encoder: Path, dropout: float) -> None:
+    """Whatever a kind calls its dropouts: no module is left with the checkpoint's own 0.1."""
+    model = load_model(str(encoder), dropout=dropout).model
+    places = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
+    assert places
+    assert set(places.values()) == {dropout}, places
+
+
 def test_answers_are_exact_substrings_and_do_not_depend_on_the_batch(encoder: Path) -> None:
     loaded = load_model(str(encoder))
     corpus = load_corpus("commons/dev", languages=["ar", "de", "hi", "zh"])

@@ -14,6 +14,8 @@ from transformers import (
     BertModel,
     DebertaV2Config,
     DebertaV2Model,
+    DistilBertConfig,
+    DistilBertModel,
     ModernBertConfig,
     ModernBertModel,
     PreTrainedTokenizerFast,
@@ -69,6 +71,15 @@ def bert(folder: Path) -> Path:
     return _save(BertModel, config, tokenizer, folder / "bert")
 
 
+def distil_bert(folder: Path) -> Path:
+    """With names of its own for sizes, layers and dropouts."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert(folder / "tokenizer"))
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, dim=32, n_layers=2, n_heads=2, hidden_dim=64
+    )
+    return _save(DistilBertModel, config, tokenizer, folder / "distil-bert")
+
+
 def xlm_roberta(folder: Path) -> Path:
     tokenizer = _unigram(folder)
     config = XLMRobertaConfig(
@@ -114,6 +125,7 @@ def modern_bert(folder: Path) -> Path:
 
 ENCODERS: dict[str, Callable[[Path], Path]] = {
     "bert": bert,
+    "distil-bert": distil_bert,
     "xlm-roberta": xlm_roberta,
     "deberta-v2": deberta_v2,
     "modern-bert": modern_bert,

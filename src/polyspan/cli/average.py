@@ -12,7 +12,7 @@ def average(
     models: Annotated[list[str], typer.Argument(help="Shipped names, folders or hub ids, two or more.")],
     output: Annotated[Path, typer.Option(help="Folder to write.")],
     shares: Annotated[
-        str | None, typer.Option(help="One number for each model, such as 0.25,0.75; equal by default.")
+        str | None, typer.Option(help="One number for each model, such as 0.25,0.75 or 1,1,-1; equal by default.")
     ] = None,
 ) -> None:
     """Average the weights of models that began with the same ones: a run and its start, or several runs."""

@@ -16,12 +16,14 @@ def average_models(names: Sequence[str], shares: Sequence[float] | None = None) 
 
     ``sum of share * weights``. Between a model and the one it was fine-tuned from this gives back
     what was forgotten (Wortsman et al. 2022, WiSE-FT); between runs from one start it joins what
-    each has learnt at the price of one model (Wortsman et al. 2022, model soups). Neither holds for
-    models that did not begin with the same weights.
+    each has learnt at the price of one model (Wortsman et al. 2022, model soups). A share below 0 takes
+    away: ``1, 1, -1`` of a new start, a run and the start it had is the new start with what the run
+    had learnt (Ilharco et al. 2023, task arithmetic). None holds for models that did not begin with
+    the same weights.
 
     Args:
         names: shipped names, folders or hub ids, two or more.
-        shares: one for each, 0 or more; divided by their sum. Equal by default.
+        shares: one for each, divided by their sum, which is above 0. Equal by default.
 
     Raises:
         ModelError: fewer than two models, shares that do not fit, a model that was not trained to
@@ -32,8 +34,8 @@ def average_models(names: Sequence[str], shares: Sequence[float] | None = None) 
     shares = [1.0] * len(names) if shares is None else shares
     if len(shares) != len(names):
         raise ModelError(f"{len(names)} models, but {len(shares)} shares; give one for each")
-    if not all(0 <= share < math.inf for share in shares) or sum(shares) == 0:
-        raise ModelError("shares must be finite, 0 or more, and not all 0")
+    if not (0 < sum(shares) < math.inf):
+        raise ModelError("shares must be finite numbers with a sum above 0")
     total: dict[str, torch.Tensor] = {}
     first: LoadedModel | None = None
     for name, share in zip(names, shares, strict=True):

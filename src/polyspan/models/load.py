@@ -31,6 +31,9 @@ FOLDER_VERSION = 2
 """Raised when what is written into the cached folders changes."""
 UNLIMITED = 2**20
 DROPOUT_FIELDS = (
+    "dropout",
+    "classifier_dropout",
+    "qa_dropout",
     "hidden_dropout_prob",
     "attention_probs_dropout_prob",
     "attention_dropout",
