@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -133,6 +134,19 @@ def test_an_evaluation_is_not_written_over_by_another(tiny: Path, tmp_path: Path
     polyspan(*ask, "--model", tiny)  # the same once more
     (tmp_path / "out/evaluation.json").unlink()
     assert "nothing says of what" in refused(*ask, "--model", tiny)
+
+
+def test_an_evaluation_killed_while_it_writes_is_made_again(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = ["evaluate", "--model", tiny, "--data", "commons/dev", "--languages", "en", "--output", tmp_path / "out"]
+    with monkeypatch.context() as patch:
+        patch.setattr("polyspan.experiments.evaluate.write_text", Mock(side_effect=KeyboardInterrupt))
+        polyspan(*ask, "--limit", 1, code=130)
+    assert not (tmp_path / "out/predictions.jsonl").exists()
+    assert "limit is 1 there" in refused(*ask, "--limit", 2)
+    polyspan(*ask, "--limit", 1)
+    assert (tmp_path / "out/predictions.jsonl").stat().st_size > 0
 
 
 def test_the_list_of_recipes_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,8 +64,7 @@ def evaluate_model(
     others = other_scores(corpus, predictions, rows, kind, rules)
     matrix = replace(ScoreMatrix.from_rows(rows), other=others)
     if folder is not None and is_main_process():
-        write_predictions(folder / PREDICTIONS, predictions, rows)
-        write_text(folder / SCORES, json.dumps(matrix.to_dict(), indent=1) + "\n")
+        # The predictions come last: where they are, all is there.
         EvaluationRecord(
             model=name,
             path=full_path(evaluation.path),
@@ -76,6 +75,8 @@ def evaluate_model(
             top_k=evaluation.top_k,
             seconds=round(seconds, 2),
         ).write(folder)
+        write_text(folder / SCORES, json.dumps(matrix.to_dict(), indent=1) + "\n")
+        write_predictions(folder / PREDICTIONS, predictions, rows)
     return matrix
 
 
