@@ -580,7 +580,7 @@ REFUSED: dict[str, tuple[Callable[[Path, Path], list[str | Path]], str]] = {
     "no predictions": (broken(lambda f: (f / "predictions.jsonl").unlink()), "predictions.jsonl: cannot be read"),
     "broken steps": (
         broken(lambda f: (f / "metrics.jsonl").write_text("{")),
-        "metrics.jsonl: not one JSON object a line",
+        "metrics.jsonl: line 1: cannot be read",
     ),
     "broken recipe": (
         broken(lambda f: (f / "recipe.yaml").write_text("- 1")),
@@ -605,7 +605,10 @@ REFUSED: dict[str, tuple[Callable[[Path, Path], list[str | Path]], str]] = {
             ("data.json", "[1]", "is not a JSON object"),
             ("timing.json", "3", "is not a JSON object"),
             ("environment.json", '"x"', "is not a JSON object"),
-            ("metrics.jsonl", "[]", "not one JSON object a line"),
+            ("data.json", '{"pairs": 3}', "seeds: Field required"),
+            ("timing.json", '{"training_seconds": "long"}', "training_seconds: Input should be"),
+            ("metrics.jsonl", "[]", "line 1: is not a JSON object"),
+            ("metrics.jsonl", '{"step": 1, "coefficient": 0.5}\n{"step": 2}', "line 2: coefficient: Field required"),
             ("predictions.jsonl", "[]", "line 1 is not a prediction"),
         )
     },

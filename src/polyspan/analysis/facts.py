@@ -30,7 +30,7 @@ def run_facts(run: Run) -> dict[str, Any]:
             facts.append(("distillation", f"T {objective['temperature']:g}, coefficient {objective['coefficient']}"))
         rate = f"{training['learning_rate']:g}"
         facts.append(("training", f"{training['epochs']} epochs at {rate}, seed {recipe['seed']}"))
-    if run.timing and "training_seconds" in run.timing:
+    if run.timing:
         facts.append(("trained for", _duration(float(run.timing["training_seconds"]))))
     if record is not None:
         facts.append(("evaluated in", _duration(record.seconds)))

@@ -21,6 +21,29 @@ class AnyObject(_Shape):
     """An object of whatever keys."""
 
 
+class DataFile(_Shape):
+    """``data.json``."""
+
+    seeds: int
+    pairs: int
+    languages: list[str]
+    windows: int | None = None
+    mean_tokens: float | None = None
+
+
+class TimingFile(_Shape):
+    """``timing.json``."""
+
+    training_seconds: float
+
+
+class Step(_Shape):
+    """A line of ``metrics.jsonl``, of which the curves want more than the tables."""
+
+    step: int
+    coefficient: float
+
+
 class _Compared(_Shape):
     test: str
     train: str
@@ -124,14 +147,35 @@ def read_object(path: Path, shape: type[_Shape], error: type[PolyspanError]) -> 
     if not path.is_file():
         return None
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        return _checked(path.read_text(encoding="utf-8"), shape, str(path), error)
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"{path}: cannot be read ({problem})") from problem
+
+
+def read_lines(path: Path, shape: type[_Shape], error: type[PolyspanError]) -> list[Any]:
+    """What a file of one object a line holds; empty where there is no such file.
+
+    Args and errors as in `read_object`; the line is named.
+    """
+    if not path.is_file():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"{path}: cannot be read ({problem})") from problem
+    return [_checked(line, shape, f"{path}: line {number}", error) for number, line in enumerate(lines, start=1)]
+
+
+def _checked(text: str, shape: type[_Shape], place: str, error: type[PolyspanError]) -> Any:
+    try:
+        tree = json.loads(text)
         shape.model_validate(tree)
     except ValidationError as problem:
         first = problem.errors()[0]
         if first["type"] == "model_type":
-            raise error(f"{path}: is not a JSON object") from problem
+            raise error(f"{place}: is not a JSON object") from problem
         where = ".".join(map(str, first["loc"]))
-        raise error(f"{path}: {where}: {first['msg']}") from problem
-    except (OSError, ValueError, RecursionError) as problem:
-        raise error(f"{path}: cannot be read ({problem})") from problem
+        raise error(f"{place}: {where}: {first['msg']}") from problem
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{place}: cannot be read ({problem})") from problem
     return tree

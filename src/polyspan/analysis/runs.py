@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 import yaml
 
 from polyspan.analysis.paper import DataSet, Method, load_paper
-from polyspan.analysis.run_files import AnyObject, CalibrationFile, LeakageFile, ScoresFile, read_object
+from polyspan.analysis.run_files import (
+    AnyObject,
+    CalibrationFile,
+    DataFile,
+    LeakageFile,
+    ScoresFile,
+    Step,
+    TimingFile,
+    read_lines,
+    read_object,
+)
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import RowScore, ScoreMatrix
 from polyspan.evaluation.other_scores import other_score_lines
@@ -222,12 +232,12 @@ def _read(folder: Path, name: str) -> Run:
         _answers(folder / PREDICTIONS),
         evaluation,
         _recipe(home / "recipe.yaml"),
-        _lines(home / METRICS),
-        read_object(home / "data.json", AnyObject, ReportError),
+        read_lines(home / METRICS, Step, ReportError),
+        read_object(home / "data.json", DataFile, ReportError),
         read_object(folder / "leakage.json", LeakageFile, ReportError),
         _calibration(folder, home),
         read_object(home / "environment.json", AnyObject, ReportError),
-        read_object(home / "timing.json", AnyObject, ReportError),
+        read_object(home / "timing.json", TimingFile, ReportError),
         _other_scores(folder / "scores.json"),
     )
 
@@ -270,15 +280,3 @@ def _recipe(path: Path) -> Mapping[str, Any] | None:
     if not isinstance(tree, dict) or not {"data", "objective", "training", "model"} <= tree.keys():
         raise ReportError(f"{path}: is not the recipe of a run; `polyspan train` writes one with every key")
     return tree
-
-
-def _lines(path: Path) -> list[Mapping[str, Any]]:
-    if not path.is_file():
-        return []
-    try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{path}: not one JSON object a line ({error})") from error
-    if not all(isinstance(line, dict) for line in lines):
-        raise ReportError(f"{path}: not one JSON object a line")
-    return lines

@@ -16,7 +16,7 @@ from typing import Any
 from polyspan.analysis.facts import leakage_lines
 from polyspan.analysis.languages import language_name
 from polyspan.analysis.paper import load_paper
-from polyspan.analysis.run_files import AnyObject, LeakageFile, read_object
+from polyspan.analysis.run_files import DataFile, LeakageFile, read_object
 from polyspan.analysis.runs import data_name, without_homes
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.compare import Interval, score_intervals
@@ -62,7 +62,7 @@ def write_model_card(folder: Path) -> Path:
         raise CardError(f"{folder}: holds no finished run; `polyspan train` makes one")
     recipe = load_recipe(folder / RECIPE_FILE)
     origin = provenance(recipe)
-    data = read_object(folder / "data.json", AnyObject, CardError) or {}
+    data = read_object(folder / "data.json", DataFile, CardError) or {}
     languages = sorted({recipe.data.source_language, *data.get("languages", ())})
     scored = _scored(folder, recipe)
     public = Recipe.model_validate(without_homes(recipe.model_dump(mode="json")))
