@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from polyspan.experiments.run import read_metrics, run_recipe
 from polyspan.experiments.set_up import RunError, check_layers, freeze, make_trainer
 from polyspan.models import load_model
 from polyspan.training.batches import EpochBatches
+from polyspan.training.progress import ProgressBar
 from polyspan.training.teacher import Teacher, TeacherGenerations
 from tiny_models import tiny_bert, tiny_unigram
 from tiny_runs import digest, quiet, recipe
@@ -55,6 +57,23 @@ def test_a_finished_run_is_not_trained_again_and_another_recipe_is_refused(model
     assert (tmp_path / "model/model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(RunError, match="another recipe"):
         run_recipe(recipe(model, tmp_path, seed=9), quiet())
+
+
+def test_without_a_terminal_a_line_comes_each_minute_and_each_twentieth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training of hours says soon that it goes on, and how long it will."""
+    clock = [0.0]
+    monkeypatch.setattr("polyspan.training.progress.time.monotonic", lambda: clock[0])
+    console = quiet()
+    bar = ProgressBar(Mock(last_losses=None), console)
+    state, rest = TrainerState(max_steps=1000), (Mock(), Mock())
+    bar.on_train_begin(rest[0], state, rest[1])
+    for state.global_step in range(1, 61):
+        clock[0] += 7.0
+        bar.on_step_end(rest[0], state, rest[1])
+    bar.on_train_end(rest[0], state, rest[1])
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [int(line.split("/")[0].removeprefix("step ")) for line in lines] == [9, 18, 27, 36, 45, 50, 59]
+    assert all("min left" in line for line in lines)
 
 
 def test_divergence_is_zero_in_the_first_step_and_the_log_is_whole(model: Path, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 METRICS_FILE = "metrics.jsonl"
 TIMING_FILE = "timing.json"
+SPEED_PERIOD = 600.0
+"""Seconds of the past that the time left is judged by: steps of a processor take seconds, and differ."""
 
 
 class MetricsLog(TrainerCallback):
@@ -118,12 +120,20 @@ class ReadingLines:
 
 
 class ProgressBar(TrainerCallback):
-    """A bar with steps, loss and time left; a line now and then where there is no terminal."""
+    """A bar with steps, loss and time left; where there is no terminal a line each 5% and each minute.
 
-    def __init__(self, trainer: SpanTrainer, console: Console) -> None:
+    Args:
+        trainer: whose losses are shown.
+        console: where they go.
+        every: seconds after which a line is due.
+    """
+
+    def __init__(self, trainer: SpanTrainer, console: Console, every: float = 60.0) -> None:
         self.trainer = trainer
         self.console = console
+        self.every = every
         self.bar: Progress | None = None
+        self.spoke = 0.0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -138,8 +148,10 @@ class ProgressBar(TrainerCallback):
             TextColumn("left"),
             console=self.console,
             disable=not self.console.is_terminal,
+            speed_estimate_period=SPEED_PERIOD,
         )
         self.bar.start()
+        self.spoke = time.monotonic()
         self.task = self.bar.add_task("training", total=state.max_steps, completed=state.global_step, loss=0.0)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -148,7 +160,9 @@ class ProgressBar(TrainerCallback):
         loss = float(losses.total.detach()) if losses is not None else 0.0
         if self.bar is not None:
             self.bar.update(self.task, completed=state.global_step, loss=loss)
-            if self.bar.disable and state.global_step % max(1, state.max_steps // 20) == 0:
+            twentieth = state.global_step % max(1, state.max_steps // 20) == 0
+            if self.bar.disable and (twentieth or time.monotonic() - self.spoke >= self.every):
+                self.spoke = time.monotonic()
                 left = self.bar.tasks[0].time_remaining
                 minutes = f", {left / 60:.1f} min left" if left is not None else ""
                 self.console.print(f"step {state.global_step}/{state.max_steps}, loss {loss:.3f}{minutes}")
