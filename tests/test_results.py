@@ -19,7 +19,7 @@ from polyspan.encoding.spans import Span
 from polyspan.evaluation.compare import compare
 from polyspan.evaluation.evaluate import score_rows, write_predictions
 from polyspan.evaluation.matrix import ScoreMatrix
-from polyspan.evaluation.record import EvaluationRecord
+from polyspan.evaluation.record import EvaluationRecord, full_path
 from polyspan.evaluation.rows import Method, read_rows
 from polyspan.experiments.recipe import Recipe, dump_recipe
 from polyspan.experiments.reproduce import ORDER, ZERO_SHOT, plan_steps, row_names
@@ -300,6 +300,23 @@ def test_reproduce_runs_what_is_missing_and_skips_what_is_there(
     assert "not there" in shown.stderr
     assert "57.5" in shown.stdout
     assert not (tmp_path / "skd").exists()
+
+
+def test_a_row_is_there_when_its_predictions_are(tmp_path: Path) -> None:
+    """They are what an evaluation writes last."""
+    (step,) = plan_steps("small", ["zero-shot"], settings=["evaluation.limit=2"], folder=tmp_path)
+    record = EvaluationRecord(
+        model=step.model, path=full_path(step.evaluation.path), kind="mlqa", limit=2, rules="mlqa", top_k=1, seconds=1
+    )
+    step.folder.mkdir()
+    record.write(step.folder)
+    assert not step.done
+    (step.folder / "predictions.jsonl").write_text("", encoding="utf-8")
+    assert step.done
+    record.model_copy(update={"limit": 3}).write(step.folder)
+    assert not step.done
+    (step.folder / "evaluation.json").unlink()
+    assert not step.done
 
 
 def test_a_row_that_fails_does_not_stop_the_others(small: Callable[..., list[object]], tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def evaluate_model(
     others = other_scores(corpus, predictions, rows, kind, rules)
     matrix = replace(ScoreMatrix.from_rows(rows), other=others)
     if folder is not None and is_main_process():
-        # The predictions come last: where they are, all is there.
+        # The predictions come last, and earlier ones go first: where they are, all is there and belongs together.
+        (folder / PREDICTIONS).unlink(missing_ok=True)
         EvaluationRecord(
             model=name,
             path=full_path(evaluation.path),

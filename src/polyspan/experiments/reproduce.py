@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from polyspan.errors import PolyspanError
-from polyspan.evaluation.record import EVALUATION_FILE, EvaluationRecord, full_path
+from polyspan.evaluation.record import EvaluationRecord, full_path
+from polyspan.evaluation.rows import PREDICTIONS
 from polyspan.experiments.evaluate import evaluate_model
 from polyspan.experiments.leakage import check_evaluation
 from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, load_recipe
@@ -52,15 +53,14 @@ class Step:
     @property
     def done(self) -> bool:
         """Whether the folder holds all of it, made by the same recipe."""
-        if not (self.folder / EVALUATION_FILE).is_file():
+        if not (self.folder / PREDICTIONS).is_file():
             return False
         if self.recipe is not None:
             there = load_recipe(self.folder / RECIPE_FILE)
             return there.model_copy(update={"run_dir": self.recipe.run_dir}) == self.recipe
         record = EvaluationRecord.read(self.folder)
-        assert record is not None
         asked = self.evaluation
-        return (record.model, record.path, record.languages, record.limit) == (
+        return record is not None and (record.model, record.path, record.languages, record.limit) == (
             full_path(self.model),
             full_path(asked.path),
             asked.languages,
