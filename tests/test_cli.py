@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -129,7 +130,7 @@ def test_an_evaluation_is_not_written_over_by_another(tiny: Path, tmp_path: Path
     ):
         said = refused(*ask, *changed)
         assert f"{tmp_path / 'out'}: holds another evaluation ({name} is " in said
-        assert "name another --output" in said
+        assert "choose another folder" in said
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     polyspan(*ask, "--model", tiny)  # the same once more
     (tmp_path / "out/evaluation.json").unlink()
@@ -147,6 +148,12 @@ def test_an_evaluation_killed_while_it_writes_is_made_again(
     assert "limit is 1 there" in refused(*ask, "--limit", 2)
     polyspan(*ask, "--limit", 1)
     assert (tmp_path / "out/predictions.jsonl").stat().st_size > 0
+
+
+def test_a_run_goes_on_where_it_is(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "recipes/smoke.yaml", tmp_path / "recipe.yaml")
+    assert "a run goes on where it is" in refused("train", tmp_path, "--set", f"run_dir={tmp_path / 'other'}")
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_list_of_recipes_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,11 +22,13 @@ from polyspan.evaluation.matrix import ScoreMatrix
 from polyspan.evaluation.record import EvaluationRecord, full_path
 from polyspan.evaluation.rows import Method, read_rows
 from polyspan.experiments.recipe import Recipe, dump_recipe
-from polyspan.experiments.reproduce import ORDER, ZERO_SHOT, plan_steps, row_names
+from polyspan.experiments.reproduce import ORDER, ZERO_SHOT, plan_steps, row_names, run_steps
 from polyspan.experiments.results import PARTS, ResultsError, collect, read_results
+from polyspan.experiments.results_figures import draw_results
 from polyspan.experiments.results_tables import all_tables, settings_of
 from test_cli import polyspan, refused
 from tiny_models import tiny_bert
+from tiny_runs import quiet
 
 METHODS: dict[str, dict[str, Any]] = {
     "ce": {"alpha_kl": 0},
@@ -207,6 +209,43 @@ def test_settings_are_named_by_what_is_not_as_usual(runs: Path, tmp_path: Path) 
     assert ("ce", 2) in labels
 
 
+def test_weights_of_the_terms_and_models_of_unknown_training_are_told_apart(
+    runs: Path, mlqa: Path, tmp_path: Path
+) -> None:
+    path = runs / "skd-2/recipe.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("alpha_kl: 1.0", "alpha_kl: 0.5"), encoding="utf-8")
+    write_evaluation(runs / "shipped", mlqa, "polyspan-small", 3)
+    collect([runs], tmp_path)
+    results = read_results(tmp_path)
+    labels = {(setting.label, len(setting.results)) for setting in settings_of(results)}
+    assert {("skd", 1), ("skd, alpha_kl 0.5", 1), ("polyspan-small", 1), ("ce", 2)} <= labels
+    draw_results(results, tmp_path / "figures")
+    assert (tmp_path / "figures/gain-polyspan-small.svg").is_file()
+
+
+def test_the_same_run_in_two_places_is_no_second_seed(runs: Path, mlqa: Path, tmp_path: Path) -> None:
+    """Of a reproduction and a sweep that share a row; the copy that was asked more data counts."""
+    again = runs / "sweep/ce-of-the-sweep"
+    again.mkdir(parents=True)
+    for path in (runs / "ce-2").glob("*.*"):
+        (again / path.name).write_bytes(path.read_bytes())
+    write_evaluation(again / "other", mlqa.parents[1] / "xquad", str(again / "model"), 5)
+    collect([runs], tmp_path)
+    (ce,) = (setting for setting in settings_of(read_results(tmp_path)) if setting.label == "ce")
+    assert sorted(result.name for result in ce.results) == ["ce-1", "ce-of-the-sweep"]
+    assert len(ce.scores("mlqa/dev")) == 2
+
+
+def test_a_run_is_called_by_its_folder_and_leftovers_are_no_runs(runs: Path, tmp_path: Path) -> None:
+    (runs / "ce-1").rename(runs / "first")
+    left = runs / "first/.predictions.jsonl.a1b2"
+    left.mkdir()
+    (left / "predictions.jsonl").write_text('{"half', encoding="utf-8")
+    shutil.copytree(runs / "first", runs / "ce-1", ignore=shutil.ignore_patterns(".*", "again", "other"))
+    names = {path.stem for path in collect([runs / "first", runs / "ce-1"], tmp_path / "results")}
+    assert {"first", "ce-1"} <= names
+
+
 def test_the_tables_of_a_page_are_replaced_and_the_rest_stays(runs: Path, tmp_path: Path) -> None:
     polyspan("results", "collect", runs / "ce-1", "--output", tmp_path / "results")
     page = tmp_path / "page.md"
@@ -306,15 +345,24 @@ def test_a_row_is_there_when_its_predictions_are(tmp_path: Path) -> None:
     """They are what an evaluation writes last."""
     (step,) = plan_steps("small", ["zero-shot"], settings=["evaluation.limit=2"], folder=tmp_path)
     record = EvaluationRecord(
-        model=step.model, path=full_path(step.evaluation.path), kind="mlqa", limit=2, rules="mlqa", top_k=1, seconds=1
+        model=step.model,
+        path=full_path(step.evaluation.path),
+        kind="mlqa",
+        limit=2,
+        rules="mlqa",
+        top_k=step.evaluation.top_k,
+        seconds=1,
     )
     step.folder.mkdir()
     record.write(step.folder)
     assert not step.done
     (step.folder / "predictions.jsonl").write_text("", encoding="utf-8")
     assert step.done
-    record.model_copy(update={"limit": 3}).write(step.folder)
-    assert not step.done
+    for other in ({"limit": 3}, {"top_k": 50}, {"kind": "squad"}, {"model": "polyspan-small"}):
+        record.model_copy(update=other).write(step.folder)
+        assert not step.done
+        failed = run_steps([step], quiet())
+        assert "holds another evaluation" in failed[step.folder]
     (step.folder / "evaluation.json").unlink()
     assert not step.done
 
@@ -357,4 +405,6 @@ def test_reproduce_says_what_is_wrong(tmp_path: Path) -> None:
     assert "paper and small" in refused("reproduce", "large")
     assert "skd-first-hit" in refused("reproduce", "small", "--rows", "sdk")
     assert "whole numbers" in refused("reproduce", "small", "--seeds", "one")
+    assert "use --seeds" in refused("reproduce", "small", "--set", "seed=7")
+    assert "use --folder" in refused("reproduce", "small", "--set", "run_dir=x")
     assert "no row is there yet" in refused("reproduce", "small", "--report", "--folder", tmp_path)

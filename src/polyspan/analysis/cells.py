@@ -65,7 +65,7 @@ def source(method: Method) -> str:
 def system_name(run: Run) -> str:
     """What the model of a run is called: its run folder's name, or its own."""
     if run.recipe is not None:
-        return data_name(str(run.recipe["run_dir"])).split("/")[-1]
+        return run.home.resolve().name
     return data_name(run.evaluation.model) if run.evaluation else run.name
 
 

@@ -53,6 +53,7 @@ class Run:
 
     Attributes:
         folder: where it was read from.
+        home: the run folder, where the recipe is; the same as folder unless the evaluated model lies in one.
         name: of the folder, unlike those of the other runs.
         rows: scores, in the order of ``predictions.jsonl``.
         answers: for each row its answers, best first.
@@ -65,6 +66,7 @@ class Run:
     """
 
     folder: Path
+    home: Path
     name: str
     rows: Sequence[RowScore] = field(repr=False)
     answers: Sequence[Sequence[Found]] = field(repr=False)
@@ -227,6 +229,7 @@ def _read(folder: Path, name: str) -> Run:
         home = Path(evaluation.model).parent  # the evaluated model lies in a run folder
     return Run(
         folder,
+        home,
         name,
         read_rows(folder),
         _answers(folder / PREDICTIONS),

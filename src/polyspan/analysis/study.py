@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -90,7 +89,7 @@ class Group:
 def system_key(run: Run) -> str:
     """The same for every evaluation of one model."""
     if run.recipe is not None:
-        return json.dumps(run.recipe, sort_keys=True, default=str)
+        return str(run.home.resolve())
     return run.evaluation.model if run.evaluation else str(run.folder)
 
 

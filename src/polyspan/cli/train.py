@@ -31,6 +31,8 @@ def train(
     console = Console(stderr=True)
     chosen = load_recipe(recipe / RECIPE_FILE if recipe.is_dir() else recipe, settings)
     if recipe.is_dir():  # which may have been moved
+        if any(setting.partition("=")[0].strip() == "run_dir" for setting in settings or []):
+            raise RunError(f"--set run_dir: a run goes on where it is, in {recipe}; name a recipe to begin another")
         chosen = chosen.model_copy(update={"run_dir": recipe})
     if resume and not (chosen.run_dir / RECIPE_FILE).is_file():
         raise RunError(f"{chosen.run_dir}: no run was begun here; leave out --resume to begin it")

@@ -14,7 +14,7 @@ from polyspan.evaluation.record import EVALUATION_FILE, EvaluationRecord, full_p
 from polyspan.evaluation.rows import PREDICTIONS
 from polyspan.experiments.counting import counting
 from polyspan.experiments.recipe import Evaluation
-from polyspan.files import write_text
+from polyspan.files import remove_leftovers, write_text
 from polyspan.processes import is_main_process, join_group, join_shares, share
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def evaluate_model(
     if folder is not None and is_main_process():
         # The predictions come last, and earlier ones go first: where they are, all is there and belongs together.
         (folder / PREDICTIONS).unlink(missing_ok=True)
+        remove_leftovers(folder / PREDICTIONS)
         EvaluationRecord(
             model=name,
             path=full_path(evaluation.path),
@@ -92,13 +93,30 @@ def refuse_other_evaluation(folder: Path, model: str, evaluation: Evaluation) ->
         ScoringError: it holds another one; says what differs.
     """
     there = EvaluationRecord.read(folder)
-    instead = f"name another --output, or delete {PREDICTIONS}, {SCORES} and {EVALUATION_FILE} there"
-    if there is None:
-        if (folder / PREDICTIONS).exists():
-            raise ScoringError(f"{folder}: holds an evaluation, and nothing says of what; {instead}")
-        return
+    instead = f"choose another folder, or delete {PREDICTIONS}, {SCORES} and {EVALUATION_FILE} there"
+    if there is not None and (differs := what_differs(there, model, evaluation)):
+        raise ScoringError(f"{folder}: holds another evaluation ({differs}); {instead}")
+    if there is None and (folder / PREDICTIONS).exists():
+        raise ScoringError(f"{folder}: holds an evaluation, and nothing says of what; {instead}")
+
+
+def what_differs(there: EvaluationRecord, model: str | None, evaluation: Evaluation) -> str | None:
+    """The first thing in which an evaluation is another than the recorded one; None if it is the same.
+
+    Args:
+        there: what was recorded.
+        model, evaluation: what is to be asked what. The model of a run folder, which may have been
+            moved, is None.
+    """
     kind = evaluation.kind or guess_kind(evaluation.path)
-    asked = {"model": full_path(model), **evaluation.model_dump(), "path": full_path(evaluation.path), "kind": kind}
-    for name, here in asked.items():
-        if (other := getattr(there, name)) != here:
-            raise ScoringError(f"{folder}: holds another evaluation ({name} is {other} there, {here} here); {instead}")
+    asked = {**evaluation.model_dump(), "path": full_path(evaluation.path), "kind": kind}
+    if model is not None:
+        asked = {"model": full_path(model), **asked}
+    return next(
+        (
+            f"{name} is {other} there, {here} here"
+            for name, here in asked.items()
+            if (other := getattr(there, name)) != here
+        ),
+        None,
+    )

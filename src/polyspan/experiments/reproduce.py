@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.record import EvaluationRecord, full_path
 from polyspan.evaluation.rows import PREDICTIONS
-from polyspan.experiments.evaluate import evaluate_model
+from polyspan.experiments.evaluate import evaluate_model, refuse_other_evaluation, what_differs
 from polyspan.experiments.leakage import check_evaluation
 from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, load_recipe
 from polyspan.experiments.run import RunStopped, run_recipe
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Group = Literal["paper", "small"]
 ZERO_SHOT = "zero-shot"
 ORDER = ("phase1", "ce", "skd", "skd-first-hit", "skd-eq5", "skd-ap", "skd-no-ce", "skd-first-hit-no-ce")
+OPTIONS = {"seed": "--seeds", "run_dir": "--folder"}
+"""Keys of a recipe that this command sets by itself, and by what."""
 DATA_FOLDER = "data/"
 """What the paths of the shipped recipes begin with."""
 
@@ -40,32 +42,28 @@ class Step:
         row: name of the row it belongs to.
         recipe: what is run; None for an evaluation alone.
         evaluation: what is asked.
-        model: what is evaluated where there is no recipe.
+        model: what is evaluated; None where the recipe makes it.
         folder: where all of it goes.
     """
 
     row: str
     recipe: Recipe | None
     evaluation: Evaluation
-    model: str
+    model: str | None
     folder: Path
 
     @property
     def done(self) -> bool:
         """Whether the folder holds all of it, made by the same recipe."""
-        if not (self.folder / PREDICTIONS).is_file():
-            return False
-        if self.recipe is not None:
-            there = load_recipe(self.folder / RECIPE_FILE)
-            return there.model_copy(update={"run_dir": self.recipe.run_dir}) == self.recipe
         record = EvaluationRecord.read(self.folder)
-        asked = self.evaluation
-        return record is not None and (record.model, record.path, record.languages, record.limit) == (
-            full_path(self.model),
-            full_path(asked.path),
-            asked.languages,
-            asked.limit,
-        )
+        if record is None or not (self.folder / PREDICTIONS).is_file():
+            return False
+        if what_differs(record, self.model, self.evaluation):
+            return False
+        if self.recipe is None:
+            return True
+        there = load_recipe(self.folder / RECIPE_FILE)
+        return there.model_copy(update={"run_dir": self.recipe.run_dir}) == self.recipe
 
 
 def row_names(group: Group) -> list[str]:
@@ -106,7 +104,7 @@ def plan_steps(
         data: where the data sets lie, instead of ``data``.
 
     Raises:
-        ReproduceError: an unknown group or row.
+        ReproduceError: an unknown group or row, or a setting that the command itself makes.
         RecipeError: a setting that is not right.
     """
     if group not in get_args(Group):
@@ -115,6 +113,9 @@ def plan_steps(
     chosen = list(rows) if rows is not None else known
     if unknown := [row for row in chosen if row not in known]:
         raise ReproduceError(f"--rows {unknown[0]}: the rows of {group} are {', '.join(known)}")
+    for setting in settings:
+        if (key := setting.partition("=")[0].strip()) in OPTIONS:
+            raise ReproduceError(f"--set {key}: every row has its own; use {OPTIONS[key]}")
     files = shipped_recipes()
     place = _placer(group, folder, data)
     phase1 = place(load_recipe(files[f"{group}/phase1"], [s for s in settings if s.startswith("evaluation")]), "phase1")
@@ -129,14 +130,14 @@ def plan_steps(
     assert start.evaluation is not None
     from_phase1 = start.model == str(phase1.run_dir / "model")
     if from_phase1:
-        first = Step(ZERO_SHOT, phase1, phase1.evaluation, start.model, phase1.run_dir)
+        first = Step(ZERO_SHOT, phase1, phase1.evaluation, None, phase1.run_dir)
     else:
         first = Step(ZERO_SHOT, None, start.evaluation, start.model, start.run_dir.parent / ZERO_SHOT)
     steps = [first] if ZERO_SHOT in chosen or from_phase1 else []
     for (row, _), recipe in trained.items():
         if row in chosen:
             assert recipe.evaluation is not None
-            steps.append(Step(row, recipe, recipe.evaluation, "", recipe.run_dir))
+            steps.append(Step(row, recipe, recipe.evaluation, None, recipe.run_dir))
     return steps
 
 
@@ -171,6 +172,8 @@ def run_steps(steps: Sequence[Step], console: Console, leakage: str = "warn") ->
 def _evaluate(step: Step, console: Console, leakage: str) -> None:
     from polyspan.models import load_model
 
+    assert step.model is not None
+    refuse_other_evaluation(step.folder, step.model, step.evaluation)
     loaded = load_model(step.model)
     check_evaluation(step.model, step.evaluation, step.folder, leakage, console)
     evaluate_model(loaded.model, loaded.tokenizer, step.evaluation, step.folder, console, full_path(step.model))

@@ -110,7 +110,10 @@ def find_evaluated(folders: Sequence[Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for folder in folders:
-        here = sorted((path.parent for path in folder.rglob(PREDICTIONS)), key=lambda path: (len(path.parts), path))
+        places = (path.parent for path in folder.rglob(PREDICTIONS))
+        # A folder with a dot is what an evaluation that was killed left behind.
+        whole = (place for place in places if not any(part.startswith(".") for part in place.relative_to(folder).parts))
+        here = sorted(whole, key=lambda path: (len(path.parts), path))
         if not here:
             raise ResultsError(f"{folder}: neither it nor a folder below holds {PREDICTIONS}; is the run finished?")
         found |= dict.fromkeys(here)

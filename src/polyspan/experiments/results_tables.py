@@ -23,13 +23,7 @@ from polyspan.experiments.results import PARTS, Result, Scores
 
 AVERAGES: tuple[Average, ...] = ("gxlt", "xlt")
 _OF_A_RUN = ("run_dir", "seed")
-_OTHER_COLUMNS = (
-    "data.target_languages",
-    "objective.temperature",
-    "objective.alpha_ce",
-    "objective.alpha_kl",
-    "objective.coefficient",
-)
+_OTHER_COLUMNS = ("data.target_languages", "objective.temperature", "objective.coefficient")
 
 
 @dataclass(frozen=True)
@@ -65,14 +59,18 @@ class Setting:
 
 
 def settings_of(results: Sequence[Result]) -> list[Setting]:
-    """Put runs that differ in the seed alone together; zero-shot first, ablations without cross-entropy last."""
-    groups: defaultdict[str, list[Result]] = defaultdict(list)
-    for result in results:
-        groups[json.dumps([result.method, _keys(result, *_OF_A_RUN)], sort_keys=True)].append(result)
-    ordered = sorted(groups.values(), key=lambda runs: _order(runs[0]))
-    trees = [_keys(runs[0], *_OF_A_RUN, *_OTHER_COLUMNS) for runs in ordered if runs[0].method != "zero-shot"]
+    """Put runs that differ in the seed alone together; zero-shot first, ablations without cross-entropy last.
+
+    Runs of one recipe and one seed are the same run: the one that was asked most data stands for them.
+    """
+    groups: defaultdict[str, dict[Any, Result]] = defaultdict(dict)
+    for result in sorted(results, key=lambda result: -len(result.scores)):
+        kind = json.dumps([result.method, _keys(result, *_OF_A_RUN)], sort_keys=True)
+        groups[kind].setdefault(result.name if result.recipe is None else result.seed, result)
+    ordered = sorted((list(runs.values()) for runs in groups.values()), key=lambda runs: _order(runs[0]))
+    trees = [_told_in_label(runs[0]) for runs in ordered if _has_settings(runs[0])]
     usual = {
-        key: Counter(str(tree.get(key)) for tree in trees).most_common(1)[0][0]
+        key: Counter(str(tree[key]) for tree in trees if key in tree).most_common(1)[0][0]
         for key in dict.fromkeys(key for tree in trees for key in tree)
     }
     return [Setting(_label(runs[0], usual), runs) for runs in ordered]
@@ -207,6 +205,19 @@ def _keys(result: Result, *but: str) -> dict[str, Any]:
     }
 
 
+def _has_settings(result: Result) -> bool:
+    """Whether it can differ from others in a setting: zero-shot is one thing, and of others none may be known."""
+    return result.method != "zero-shot" and result.recipe is not None
+
+
+def _told_in_label(result: Result) -> dict[str, Any]:
+    """What neither a column nor the method tells."""
+    by_method = ["objective.alpha_kl"] if result.method == "ce" else []
+    if result.method.endswith("-no-ce"):
+        by_method.append("objective.alpha_ce")
+    return _keys(result, *_OF_A_RUN, *_OTHER_COLUMNS, *by_method)
+
+
 def _order(result: Result) -> tuple[Any, ...]:
     method = result.method
     rank = {"zero-shot": 0, "ce": 1, "skd": 2}.get(method, 3)
@@ -250,13 +261,13 @@ def _gain(found: Difference, p: float) -> list[Cell]:
 
 def _label(result: Result, usual: Mapping[str, str]) -> str:
     """The method, and every key that is not as in most settings."""
-    if result.method == "zero-shot":
+    if not _has_settings(result):
         return result.method
-    tree = _keys(result, *_OF_A_RUN, *_OTHER_COLUMNS)
+    tree = _told_in_label(result)
     shown = [
-        f"{key.rpartition('.')[2]} {tree.get(key)}"
-        for key in usual
-        if str(tree.get(key)) != usual[key] and not key.startswith("data.replay")
+        f"{key.rpartition('.')[2]} {value}"
+        for key, value in tree.items()
+        if str(value) != usual[key] and not key.startswith("data.replay")
     ]
     if any(key.startswith("data.replay.") for key in tree):
         shown.append(f"replay {tree.get('data.replay.seeds') or 'of all'}")
@@ -265,7 +276,7 @@ def _label(result: Result, usual: Mapping[str, str]) -> str:
 
 def _full_label(setting: Setting) -> str:
     first = setting.first
-    if first.method == "zero-shot" or first.recipe is None:
+    if not _has_settings(first):
         return setting.label
     heat = "" if first.temperature is None else f", T {first.temperature:g}"
     return f"{setting.label}, ntl {first.target_languages}{heat}"

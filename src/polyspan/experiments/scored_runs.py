@@ -27,7 +27,7 @@ class ScoredRun(Run):
 
 def scored_run(folder: Path, recipe: Mapping[str, Any], scores: ScoreMatrix) -> ScoredRun:
     """A run for tables and figures that need its recipe and its matrix."""
-    return ScoredRun(folder, folder.name, (), (), recipe=recipe, scores=scores)
+    return ScoredRun(folder, folder, folder.name, (), (), recipe=recipe, scores=scores)
 
 
 def draw_sweep_figures(runs: Sequence[Run], folder: Path) -> list[Path]:
