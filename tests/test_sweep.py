@@ -303,6 +303,94 @@ def test_table_figures_and_the_best_recipe(
     assert said[2].startswith("# 1 of 12 trials are done.")
 
 
+def reports(plan: Plan, monkeypatch: pytest.MonkeyPatch, languages: tuple[str, ...] = ("de", "en")) -> list[str]:
+    """Work with made-up trials; which ran. Their F1 falls with the frozen layers and ntl, but XLT's rises with ntl."""
+    ran = []
+
+    def made_up(tree: Recipe, *rest: Any) -> RunResult:
+        ran.append(tree.run_dir.name)
+        ntl = tree.data.target_languages
+        cells = {
+            (question, context): Cell(
+                5, (60 - tree.training.frozen_layers + ntl * (2 if question == context else -3)) / 100, 0
+            )
+            for question in languages
+            for context in languages
+        }
+        return RunResult(tree.run_dir / "model", ScoreMatrix(cells))
+
+    monkeypatch.setattr(sweep, "_run", made_up)
+    run_worker(plan, None)
+    return ran
+
+
+def read(plan: Plan) -> sweep_report.Found:
+    return read_sweep(open_study(plan, open_storage(None, plan.file.folder, BEAT)), plan)
+
+
+def test_a_method_that_was_changed_makes_other_trials(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"data.target_languages": [1, 2]}
+    methods = {"a": {"training.frozen_layers": 6}, "b": {"training.frozen_layers": 3}}
+    plan = make(methods=methods, keys=keys)
+    assert len(reports(plan, monkeypatch)) == 4
+    changed = make(methods={**methods, "a": {"training.frozen_layers": 0}}, keys=keys)
+    assert (tally(open_study(changed, open_storage(None, changed.file.folder, BEAT)), changed)).waiting == 2
+    ran = reports(changed, monkeypatch)
+    assert ran == [name for name, settings in changed.named_grid.items() if settings[METHOD] == "a"]
+    assert not reports(changed, monkeypatch)
+    found = read(changed)
+    assert {Path(trial.folder).name for trial in found.done} == set(changed.named_grid)
+    write_sweep(found)
+    best = load_recipe(changed.file.folder / "best.yaml")
+    assert best.training.frozen_layers == 0
+    assert found.by_setting()[0][1][0].score == pytest.approx(60 - 0.5)
+    # What was done before is not lost: the old file shows the old trials.
+    again = make(methods=methods, keys=keys)
+    assert not reports(again, monkeypatch)
+    assert {Path(trial.folder).name for trial in read(again).done} == set(again.named_grid)
+
+
+def test_a_grid_is_judged_by_the_average_that_the_file_names_now(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"data.target_languages": [1, 2]}
+    reports(make(methods={}, keys=keys), monkeypatch)
+    plan = make(methods={}, keys=keys, select="xlt")
+    assert not reports(plan, monkeypatch)
+    write_sweep(read(plan))
+    said = (plan.file.folder / "best.yaml").read_text(encoding="utf-8")
+    assert "by xlt F1: 63.00\n" in said
+    assert load_recipe(plan.file.folder / "best.yaml").data.target_languages == 2
+
+
+def test_a_search_whose_trials_were_made_or_judged_otherwise_is_refused(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = {"search": "tpe", "trials": 2, "keys": {"data.target_languages": [1, 2]}}
+    methods = {"a": {"training.frozen_layers": 1}}
+    assert len(reports(make(**search, methods=methods), monkeypatch)) == 2
+    with pytest.raises(PlanError, match="select: trial 0 of this search was made before"):
+        read(make(**search, methods=methods, select="xlt"))
+    with pytest.raises(PlanError, match=r"methods\.a: trial 0 of this search was made before"):
+        read(make(**search, methods={"a": {"training.frozen_layers": 0}}))
+    assert len(read(make(**search, methods=methods)).done) == 2
+
+
+def test_an_average_of_no_pairs_is_no_score(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"data.target_languages": [1, 2]}
+    plan = make(methods={}, keys=keys, select="gxlt_off_diagonal")
+    with pytest.raises(PlanError, match=r"no pair .* gxlt_off_diagonal"):
+        reports(plan, monkeypatch, languages=("en",))
+    mended = make(methods={}, keys=keys)
+    now = tally(open_study(mended, open_storage(None, mended.file.folder, BEAT)), mended)
+    assert (now.waiting, now.failed) == (2, 0)
+    reports(mended, monkeypatch, languages=("en",))
+    with pytest.raises(PlanError, match=r"no pair .* gxlt_off_diagonal"):
+        read(plan)
+
+
 def test_figures_show_trials_that_differ_in_what_they_show(make: Callable[..., Plan]) -> None:
     methods = {name: {"objective.coefficient": name} for name in ("first_hit", "eq5", "constant")}
     keys = {"data.target_languages": [1, 2], "training.learning_rate": [0.1, 0.2], "seed": [1]}
@@ -364,7 +452,7 @@ def test_the_place_of_another_sweep_and_bad_storages_are_one_clear_line(
 def test_two_that_drew_the_same_trial_run_it_once(make: Callable[..., Plan]) -> None:
     plan = make(keys={"seed": [1]}, methods={})
     study = open_study(plan, open_storage(None, plan.file.folder, BEAT))
-    study.enqueue_trial({}, user_attrs={SETTINGS: plan.grid()[0]})
+    study.enqueue_trial({}, user_attrs=study.trials[0].user_attrs)
     assert work(plan, study, quiet(), heartbeat=BEAT).finished
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -111,7 +112,7 @@ class Plan:
     @property
     def trials(self) -> int:
         """How many there are in the end."""
-        return self.file.trials or len(self.grid())
+        return self.file.trials or len(self.named_grid)
 
     def grid(self) -> list[Settings]:
         """Every combination once, in the order of the file; those that a method makes equal are one."""
@@ -123,11 +124,24 @@ class Plan:
                 found.setdefault(same(settings), settings)
         return list(found.values())
 
+    @cached_property
+    def named_grid(self) -> dict[str, Settings]:
+        """The trials of a grid by their names.
+
+        Raises:
+            RecipeError: a key is unknown or a value out of range.
+        """
+        return {self.trial_name(settings): settings for settings in self.grid()}
+
     def settings(self, method: str | None, keys: Settings) -> Settings:
         """Of a trial: where its method sets a varied key, that value."""
         fixed = self.file.methods[method] if method is not None else {}
         named: Settings = {METHOD: method} if method is not None else {}
         return {**named, **{key: fixed.get(key, value) for key, value in keys.items()}}
+
+    def trial_name(self, settings: Settings) -> str:
+        """Of a trial and its run folder; a trial of another recipe has another name."""
+        return self.trial_recipe(settings).run_dir.name
 
     def trial_recipe(self, settings: Settings) -> Recipe:
         """The whole recipe of a trial, in a run folder named after what it is.
@@ -181,8 +195,11 @@ def load_plan(path: Path, overrides: list[str] | None = None, folder: Path | Non
     plan = Plan(file, path, load_recipe(recipe_path, overrides), recipe_path, tuple(overrides or ()))
     if plan.recipe.evaluation is None:
         raise PlanError(f"{path}: {file.recipe} has no evaluation section, so its trials could not be judged")
-    for settings in plan.grid() if file.search == "grid" else _corners(plan):
-        plan.trial_recipe(settings)
+    if file.search == "grid":
+        plan.named_grid  # noqa: B018 (every recipe is made)
+    else:
+        for settings in _corners(plan):
+            plan.trial_recipe(settings)
     return plan
 
 

@@ -7,6 +7,8 @@ import platform
 import time
 from collections import Counter
 from dataclasses import dataclass
+from math import isclose
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
@@ -14,7 +16,8 @@ from filelock import FileLock
 from optuna.trial import TrialState
 
 from polyspan.errors import PolyspanError
-from polyspan.experiments.plan import METHOD, Plan, PlanError, Range, Settings, Value, same
+from polyspan.evaluation.matrix import ScoreMatrix
+from polyspan.experiments.plan import METHOD, Plan, PlanError, Range, Settings, Value
 from polyspan.experiments.recipe import Recipe
 from polyspan.experiments.run import RunStopped, run_recipe
 from polyspan.experiments.storage import no_warning, put_up_again
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 
     from polyspan.experiments.run import RunResult
 
-SETTINGS, BASE, LINED_UP, ERROR = "settings", "recipe", "lined up", "error"
+SETTINGS, FOLDER, SCORES, ERROR = "settings", "folder", "scores", "error"
+BASE, LINED_UP = "recipe", "lined up"
 HEARTBEAT = 60
 _PATIENCE = 30.0
 """Seconds that a worker gives the one that made the study to line the trials up."""
@@ -56,10 +60,12 @@ class Tally:
 def open_study(plan: Plan, storage: BaseStorage) -> Study:
     """The study of a sweep, made by whoever comes first; the trials of a grid are lined up in it once.
 
-    A grid to which values were added gets the new trials; what was done stays.
+    A grid to which values were added, or whose methods were changed, gets the new trials; what was
+    done stays, and is shown where the file still asks for it.
 
     Raises:
-        PlanError: the storage holds a sweep of another recipe under this name.
+        PlanError: the storage holds a sweep of another recipe under this name, or a search whose
+            trials were made or judged in another way than the file says.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name = plan.file.folder.as_posix()
@@ -79,20 +85,58 @@ def open_study(plan: Plan, storage: BaseStorage) -> Study:
     if plan.file.search == "grid":
         if not first:
             _wait_for_line_up(study)
-        known = {same(t.user_attrs[SETTINGS]) for t in _trials(study) if t.state != TrialState.PRUNED}
-        for settings in plan.grid():
-            if same(settings) not in known:
-                study.enqueue_trial({}, user_attrs={SETTINGS: settings})
+        known = {identity(plan, trial) for trial in _trials(study) if trial.state != TrialState.PRUNED}
+        for name, settings in plan.named_grid.items():
+            if name not in known:
+                study.enqueue_trial({}, user_attrs={SETTINGS: settings, FOLDER: name})
         study.set_user_attr(LINED_UP, True)
+    else:
+        _check_search(plan, study)
     return study
+
+
+def _check_search(plan: Plan, study: Study) -> None:
+    """A search learns from its trials, so that all of them must be made and judged as the file says."""
+    for trial in _trials(study):
+        if changed := _changed(plan, trial):
+            raise PlanError(
+                f"{plan.path}: {changed}: trial {trial.number} of this search was made before this was changed;"
+                " change it back, or give the search another folder"
+            )
+
+
+def _changed(plan: Plan, trial: FrozenTrial) -> str | None:
+    """The part of the file that is not what it was when a trial of a search was made."""
+    made = trial.user_attrs
+    method = made[SETTINGS].get(METHOD)
+    if method is not None and method not in plan.file.methods:
+        return f"methods.{method}"
+    if FOLDER in made and plan.trial_name(made[SETTINGS]) != Path(made[FOLDER]).name:
+        return f"methods.{method}"
+    if trial.value is not None and not isclose(
+        score(plan, ScoreMatrix.from_dict(made[SCORES])), trial.value, abs_tol=1e-6
+    ):
+        return "select"
+    return None
+
+
+def score(plan: Plan, matrix: ScoreMatrix) -> float:
+    """What a trial is judged by, in percent.
+
+    Raises:
+        PlanError: no pair of the evaluation's languages belongs to the chosen average.
+    """
+    average = matrix.average(plan.file.select, "f1")
+    if average is None:
+        raise PlanError(f"{plan.path}: select: the evaluation has no pair of languages that {plan.file.select} is of")
+    return 100 * average
 
 
 def tally(study: Study, plan: Plan) -> Tally:
     """Count the trials; one that was put up again is one trial."""
-    planned = {same(settings) for settings in plan.grid()} if plan.file.search == "grid" else None
     states: dict[str, set[TrialState]] = {}
     for trial in _trials(study):
-        if planned is None or same(trial.user_attrs[SETTINGS]) in planned:
+        if is_planned(plan, trial):
             states.setdefault(identity(plan, trial), set()).add(trial.state)
     order = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING, TrialState.FAIL)
     counts = Counter(next((state for state in order if state in found), TrialState.PRUNED) for found in states.values())
@@ -103,8 +147,13 @@ def tally(study: Study, plan: Plan) -> Tally:
 def identity(plan: Plan, trial: FrozenTrial) -> str:
     """The same for a trial and for those that took it up again."""
     if plan.file.search == "grid":
-        return same(trial.user_attrs[SETTINGS])
+        return Path(trial.user_attrs.get(FOLDER, "")).name
     return str(trial.system_attrs.get("retry_history", [trial.number])[0])
+
+
+def is_planned(plan: Plan, trial: FrozenTrial) -> bool:
+    """Whether the file still asks for this trial, of this very recipe; a search keeps all."""
+    return plan.file.search == "tpe" or identity(plan, trial) in plan.named_grid
 
 
 def work(
@@ -161,9 +210,10 @@ def _one_trial(plan: Plan, study: Study, console: Console, leakage: str) -> None
     def objective(trial: Trial) -> float:
         last.append(trial.number)
         settings = _settings(plan, trial)
-        _refuse_doubles(plan, study, trial, settings)
+        _refuse_doubles(plan, study, trial)
         try:
             recipe = plan.trial_recipe(settings)
+            trial.set_user_attr(FOLDER, recipe.run_dir.as_posix())
             console.print(f"trial {trial.number}: {recipe.run_dir}", markup=False, soft_wrap=True)
             began = time.monotonic()
             result = _run(recipe, console, leakage)
@@ -175,20 +225,19 @@ def _one_trial(plan: Plan, study: Study, console: Console, leakage: str) -> None
             raise _Failed from error
         assert result.matrix is not None  # a plan has an evaluation
         for name, value in {
-            "scores": result.matrix.to_dict(),
-            "folder": recipe.run_dir.as_posix(),
+            SCORES: result.matrix.to_dict(),
             "seconds": round(time.monotonic() - began, 1),
             "machine": platform.node(),
         }.items():
             trial.set_user_attr(name, value)
-        score = 100 * (result.matrix.average(plan.file.select, "f1") or 0.0)
-        console.print(f"trial {trial.number}: {plan.file.select} F1 {score:.2f}")
-        return score
+        reached = score(plan, result.matrix)
+        console.print(f"trial {trial.number}: {plan.file.select} F1 {reached:.2f}")
+        return reached
 
     try:
         with no_warning():
             study.optimize(objective, n_trials=1, catch=(_Failed,))
-    except (RunStopped, KeyboardInterrupt):
+    except (RunStopped, KeyboardInterrupt, PlanError):
         if last:
             put_up_again(study, study.trials[last[0]])
         raise
@@ -228,7 +277,7 @@ def _suggest(trial: Trial, key: str, values: list[Value] | Range) -> Value:
     return trial.suggest_float(key, values.low, values.high, log=values.log, step=values.step)
 
 
-def _refuse_doubles(plan: Plan, study: Study, trial: Trial, settings: Settings) -> None:
+def _refuse_doubles(plan: Plan, study: Study, trial: Trial) -> None:
     """End a trial that another one is or was, or that the grid no longer has; the lower number goes first."""
     trials = {other.number: other for other in _trials(study)}
     own = trials.pop(trial.number)
@@ -241,10 +290,10 @@ def _refuse_doubles(plan: Plan, study: Study, trial: Trial, settings: Settings) 
         if len(begun - {identity(plan, own)}) >= plan.trials:
             raise optuna.TrialPruned
         return
-    if same(settings) not in {same(planned) for planned in plan.grid()}:
+    if not is_planned(plan, own):
         raise optuna.TrialPruned
     for other in trials.values():
-        if same(other.user_attrs[SETTINGS]) == same(settings) and (
+        if identity(plan, other) == identity(plan, own) and (
             other.state == TrialState.COMPLETE or (other.state == TrialState.RUNNING and other.number < trial.number)
         ):
             raise optuna.TrialPruned

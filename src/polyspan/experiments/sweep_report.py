@@ -17,7 +17,7 @@ from polyspan.evaluation.matrix import METRICS, Average, ScoreMatrix
 from polyspan.experiments.plan import Plan, Settings, same
 from polyspan.experiments.recipe import dump_recipe
 from polyspan.experiments.scored_runs import draw_sweep_figures, scored_run
-from polyspan.experiments.sweep import ERROR, SETTINGS, Tally, identity, tally
+from polyspan.experiments.sweep import ERROR, FOLDER, SCORES, SETTINGS, Tally, identity, is_planned, score, tally
 from polyspan.files import write_text
 
 if TYPE_CHECKING:
@@ -66,22 +66,26 @@ class Found:
 
 
 def read_sweep(study: Study, plan: Plan) -> Found:
-    """Read a study, whether it is finished or not."""
-    planned = {same(settings) for settings in plan.grid()} if plan.file.search == "grid" else None
+    """Read a study, whether it is finished or not; scores are by the average that the file names now.
+
+    Raises:
+        PlanError: a trial has no pair of languages for that average.
+    """
     done: dict[str, Done] = {}
     errors: dict[str, tuple[Settings, str]] = {}
     for trial in study.get_trials(deepcopy=False):
         attributes = trial.user_attrs
-        if SETTINGS not in attributes or (planned is not None and same(attributes[SETTINGS]) not in planned):
+        if SETTINGS not in attributes or not is_planned(plan, trial):
             continue
         key = identity(plan, trial)
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
+        if trial.state == TrialState.COMPLETE:
+            matrix = ScoreMatrix.from_dict(attributes[SCORES])
             done[key] = Done(
                 trial.number,
                 attributes[SETTINGS],
-                trial.value,
-                ScoreMatrix.from_dict(attributes["scores"]),
-                attributes["folder"],
+                score(plan, matrix),
+                matrix,
+                attributes[FOLDER],
                 attributes["seconds"],
                 attributes["machine"],
             )
