@@ -352,6 +352,24 @@ def test_a_method_that_was_changed_makes_other_trials(
     assert {Path(trial.folder).name for trial in read(again).done} == set(again.named_grid)
 
 
+def test_a_method_may_be_written_in_sections(make: Callable[..., Plan]) -> None:
+    methods = {
+        "ce": {"objective": {"alpha_kl": 0}},
+        "replayed": {"data": {"replay": {"path": "commons/dev"}}, "objective.temperature": 4},
+    }
+    plan = make(methods=methods, keys={"seed": [1, 2], "objective.temperature": [2, 3]})
+    assert plan.trials == 2 * 2 + 2
+    for settings in plan.grid():
+        tree, base = plan.trial_recipe(settings), plan.recipe
+        if settings[METHOD] == "ce":
+            assert (tree.objective.alpha_kl, tree.objective.coefficient) == (0, base.objective.coefficient)
+            assert tree.objective.temperature == settings["objective.temperature"]
+        else:
+            assert tree.data.replay is not None
+            assert (tree.data.path, tree.data.replay.path) == (base.data.path, "commons/dev")
+            assert tree.objective.temperature == 4
+
+
 def test_a_grid_is_judged_by_the_average_that_the_file_names_now(
     make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:

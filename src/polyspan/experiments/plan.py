@@ -11,10 +11,11 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import Average
+from polyspan.experiments.keys import dotted
 from polyspan.experiments.recipe import Recipe, load_recipe
 from polyspan.experiments.shipped import shipped_recipes
 from polyspan.experiments.yaml_file import read_mapping
@@ -66,9 +67,14 @@ class SweepFile(_Section):
     select: Average = "gxlt"
     """Trials are judged by the F1 of this average on the recipe's own evaluation."""
     methods: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
-    """Names for keys that go together; a method's keys win over those of the grid."""
+    """Names for keys that go together, dotted or as sections; a method's keys win over those of the grid."""
     keys: dict[str, list[Value] | Range]
     """Keys such as data.target_languages with their values; ranges for tpe alone."""
+
+    @field_validator("methods")
+    @classmethod
+    def _dotted(cls, methods: dict[str, dict[str, JsonValue]]) -> dict[str, dict[str, JsonValue]]:
+        return {name: dotted(keys) for name, keys in methods.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

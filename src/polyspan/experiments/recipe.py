@@ -224,7 +224,9 @@ def _apply(tree: dict[str, Any], setting: str) -> None:
         raise RecipeError(f"--set {setting}: write it as key=value, such as training.epochs=2")
     *sections, last = key.split(".")
     for section in sections:
-        tree = tree.setdefault(section, {})
+        if tree.get(section) is None:  # also a section that is written out as null
+            tree[section] = {}
+        tree = tree[section]
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {setting}: {section!r} is a value, not a section")
     try:
