@@ -421,10 +421,24 @@ def test_figures_show_trials_that_differ_in_what_they_show(make: Callable[..., P
     found = sweep_report.Found(plan, sweep.Tally(len(done), 0, 0, 0, len(done)), done, [])
     kept = [
         (t.settings[METHOD], t.settings["training.learning_rate"], t.settings["data.target_languages"])
-        for t in sweep_report._comparable(found)
+        for t, _ in sweep_report._comparable(found)
     ]
     # The best is the first trial: first_hit at the rate of 0.1. Eq. 5 would share its line.
     assert sorted(kept) == [("constant", 0.1, 1), ("constant", 0.1, 2), ("first_hit", 0.1, 1), ("first_hit", 0.1, 2)]
+
+
+def test_figures_do_not_take_methods_for_seeds(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Methods that freeze other layers, and another weight of the divergence, are no runs of one setting."""
+    methods = {
+        "frozen": {"training.frozen_layers": 6},
+        "free": {"training.frozen_layers": 0},
+        "stronger": {"training.frozen_layers": 0, "objective.alpha_kl": 2},
+        "ce": {"training.frozen_layers": 0, "objective.alpha_kl": 0},
+    }
+    plan = make(methods=methods, keys=KEYS)
+    reports(plan, monkeypatch)
+    kept = Counter(trial.settings[METHOD] for trial, _ in sweep_report._comparable(read(plan)))
+    assert kept == {"free": 4, "ce": 4}
 
 
 @pytest.mark.slow
