@@ -481,6 +481,40 @@ def test_the_place_of_another_sweep_and_bad_storages_are_one_clear_line(
     assert "nothing.yaml" in refused("sweep", tmp_path / "nothing.yaml")
 
 
+def test_a_sweep_is_found_however_its_folder_is_spelt(
+    make: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys = {"data.target_languages": [1, 2]}
+    plan = make(methods={}, keys=keys)
+    assert len(reports(plan, monkeypatch)) == 2
+    assert not reports(load_plan(plan.path, folder=Path("sweep")), monkeypatch)
+    polyspan("sweep", plan.path, "--folder", f"{tmp_path}/../{tmp_path.name}/sweep", "--report")
+    assert "2 of 2 trials are done" in (tmp_path / "sweep/sweep.md").read_text(encoding="utf-8")
+    (tmp_path / "sweep").rename(tmp_path / "moved")
+    assert not reports(load_plan(plan.path, folder=Path("moved")), monkeypatch)
+    # In a storage that sweeps share each folder has its own.
+    for folder in ("one", "two"):
+        other = load_plan(plan.path, folder=Path(folder))
+        open_study(other, open_storage("shared.journal", other.file.folder, BEAT))
+    assert len(open_storage("shared.journal", tmp_path, BEAT).get_all_studies()) == 2
+
+
+def test_a_report_of_no_sweep_writes_nothing(make: Callable[..., Plan], tmp_path: Path) -> None:
+    plan = make(methods={}, keys={"seed": [1]})
+    assert "no sweep" in refused("sweep", plan.path, "--report")
+    assert not plan.file.folder.exists()
+    shared = tmp_path / "shared.journal"
+    open_study(plan, open_storage(str(shared), plan.file.folder, BEAT))
+    before = shared.read_bytes()
+    assert "no sweep" in refused("sweep", plan.path, "--report", "--folder", tmp_path / "other", "--storage", shared)
+    assert not (tmp_path / "other").exists()
+    # A report puts no trial up either.
+    grown = make(methods={}, keys={"seed": [1, 2]})
+    polyspan("sweep", grown.path, "--report", "--storage", shared)
+    assert shared.read_bytes() == before
+
+
 def test_two_that_drew_the_same_trial_run_it_once(make: Callable[..., Plan]) -> None:
     plan = make(keys={"seed": [1]}, methods={})
     study = open_study(plan, open_storage(None, plan.file.folder, BEAT))

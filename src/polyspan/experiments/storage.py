@@ -39,6 +39,7 @@ class JournalWithHeartbeat(JournalStorage, BaseHeartbeat):
 
     def __init__(self, path: Path, interval: int) -> None:
         super().__init__(JournalFileBackend(str(path)))
+        self.path = path
         self.interval = interval
         self.folder = path.with_name(f"{path.name}.heartbeats")
         self.folder.mkdir(exist_ok=True)
@@ -79,7 +80,16 @@ def put_up_again(study: Study, trial: FrozenTrial) -> None:
         RetryHeartbeatStaleTrialCallback()(study, trial)
 
 
-def open_storage(address: str | None, folder: Path, interval: int) -> BaseStorage:
+def study_name(storage: BaseStorage, folder: Path) -> str:
+    """Of the sweep of a folder: its path as it is written, or one name for all where the journal lies in the folder.
+
+    So a sweep with its own journal is found again wherever its folder was moved to.
+    """
+    own = isinstance(storage, JournalWithHeartbeat) and storage.path.parent.resolve() == folder.resolve()
+    return "sweep" if own else folder.as_posix()
+
+
+def open_storage(address: str | None, folder: Path, interval: int, existing: bool = False) -> BaseStorage:
     """The storage of an address, or ``study.journal`` in the sweep's folder.
 
     Args:
@@ -87,12 +97,15 @@ def open_storage(address: str | None, folder: Path, interval: int) -> BaseStorag
             of a journal file.
         folder: of the sweep.
         interval: seconds between heartbeats.
+        existing: make no journal where there is none.
 
     Raises:
-        StorageError: it cannot be reached, or a driver is missing.
+        StorageError: it cannot be reached, a driver is missing, or there is no journal and none is to be made.
     """
     if address is None or "://" not in address:
         path = Path(address) if address is not None else folder / "study.journal"
+        if existing and not path.exists():
+            raise StorageError(f"{path}: no such journal, so there is no sweep to report; nothing was written")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             return JournalWithHeartbeat(path, interval)

@@ -20,9 +20,10 @@ from polyspan.evaluation.matrix import ScoreMatrix
 from polyspan.experiments.plan import METHOD, Plan, PlanError, Range, Settings, Value
 from polyspan.experiments.recipe import Recipe
 from polyspan.experiments.run import RunStopped, run_recipe
-from polyspan.experiments.storage import no_warning, put_up_again
+from polyspan.experiments.storage import no_warning, put_up_again, study_name
 
 if TYPE_CHECKING:
+    from optuna.samplers import TPESampler
     from optuna.storages import BaseStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
@@ -64,35 +65,53 @@ def open_study(plan: Plan, storage: BaseStorage) -> Study:
     done stays, and is shown where the file still asks for it.
 
     Raises:
-        PlanError: the storage holds a sweep of another recipe under this name, or a search whose
+        PlanError: the storage holds a sweep of this folder that is of another recipe, or a search whose
             trials were made or judged in another way than the file says.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    name = plan.file.folder.as_posix()
-    base = json.dumps(plan.recipe.model_dump(mode="json", exclude={"run_dir"}), sort_keys=True)
-    # constant_liar: trials that run elsewhere count as bad ones, so that workers do not crowd.
-    sampler = optuna.samplers.TPESampler(constant_liar=True)
-    first = True
+    name = study_name(storage, plan.file.folder)
     try:
-        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", sampler=sampler)
+        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", sampler=_sampler())
+        study.set_user_attr(BASE, _base(plan))
     except optuna.exceptions.DuplicatedStudyError:
-        first = False
-        study = optuna.load_study(storage=storage, study_name=name, sampler=sampler)
-    if first:
-        study.set_user_attr(BASE, base)
-    elif study.user_attrs.get(BASE, base) != base:
-        raise PlanError(f"{plan.path}: {name} holds a sweep of another recipe; give this one another folder")
-    if plan.file.search == "grid":
-        if not first:
+        study = load_study(plan, storage)
+        if plan.file.search == "grid":
             _wait_for_line_up(study)
+    if plan.file.search == "grid":
         known = {identity(plan, trial) for trial in _trials(study) if trial.state != TrialState.PRUNED}
         for name, settings in plan.named_grid.items():
             if name not in known:
                 study.enqueue_trial({}, user_attrs={SETTINGS: settings, FOLDER: name})
         study.set_user_attr(LINED_UP, True)
-    else:
+    return study
+
+
+def load_study(plan: Plan, storage: BaseStorage) -> Study:
+    """The study of a sweep that was begun; nothing is written.
+
+    Raises:
+        PlanError: there is none, or as for `open_study`.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    name, folder = study_name(storage, plan.file.folder), plan.file.folder
+    try:
+        study = optuna.load_study(storage=storage, study_name=name, sampler=_sampler())
+    except KeyError as error:
+        raise PlanError(f"{folder}: the storage holds no sweep of this folder; nothing was written") from error
+    if study.user_attrs.get(BASE, _base(plan)) != _base(plan):
+        raise PlanError(f"{plan.path}: {folder} holds a sweep of another recipe; give this one another folder")
+    if plan.file.search == "tpe":
         _check_search(plan, study)
     return study
+
+
+def _sampler() -> TPESampler:
+    # constant_liar: trials that run elsewhere count as bad ones, so that workers do not crowd.
+    return optuna.samplers.TPESampler(constant_liar=True)
+
+
+def _base(plan: Plan) -> str:
+    return json.dumps(plan.recipe.model_dump(mode="json", exclude={"run_dir"}), sort_keys=True)
 
 
 def _check_search(plan: Plan, study: Study) -> None:
