@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -40,6 +41,7 @@ from tiny_runs import digest, quiet, recipe
 BEAT = 4
 """Seconds; a busy machine may well hold a worker up for two."""
 KEYS: dict[str, Any] = {"data.target_languages": [1, 2], "seed": [1, 2]}
+ONE_PAIR = {("en", "en"): Cell(1, 0.5, 0.5)}
 METHODS = {
     "ce": {"objective.alpha_kl": 0, "objective.coefficient": "constant"},
     "skd-first_hit": {"objective.coefficient": "first_hit"},
@@ -220,6 +222,62 @@ def test_a_stopped_sweep_goes_on_with_the_same_command(
     assert len(list(tmp_path.glob("sweep/trials/*/model"))) == 3
     grown = make(methods={}, keys={"seed": [1, 2, 3, 4, 5, 6, 7]})
     assert tally(open_study(grown, open_storage(None, grown.file.folder, 1)), grown).waiting == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_outside_the_training_puts_the_trial_up_too(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    plan = make(methods={}, keys={"seed": [1, 2]})
+
+    def evaluating(*rest: Any) -> RunResult:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        except Exception:  # as libraries do
+            pytest.fail("the signal was taken for an error")
+        raise AssertionError("the signal was passed over")
+
+    def child() -> None:
+        monkeypatch.setattr(sweep, "_run", evaluating)
+        try:
+            run_worker(plan, None)
+        except RunStopped as stopped:
+            os._exit(stopped.exit_code)
+        except KeyboardInterrupt:
+            os._exit(128 + signal.SIGINT)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 128 + number
+    now = tally(open_study(plan, open_storage(None, plan.file.folder, BEAT)), plan)
+    assert (now.done, now.running, now.waiting, now.failed) == (0, 0, 2, 0)
+
+
+def test_a_worker_that_does_not_stay_takes_up_what_a_dead_one_left(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make(methods={}, keys={"data.target_languages": [1]})
+    process = multiprocessing.get_context("fork").Process(target=die_in_a_trial, args=(plan,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    time.sleep(4)  # three beats of a second are missed
+    study = open_study(plan, open_storage(None, plan.file.folder, 1))
+    assert tally(study, plan).running == 1
+    monkeypatch.setattr(sweep, "_run", lambda tree, *rest: RunResult(tree.run_dir, ScoreMatrix(ONE_PAIR)))
+    assert work(plan, study, quiet(), stay=False, heartbeat=1).finished
+
+
+def die_in_a_trial(plan: Plan) -> None:
+    def dying(*rest: Any) -> RunResult:
+        time.sleep(0.5)  # after the first heartbeat
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("not reached")
+
+    sweep._run = dying
+    work(plan, open_study(plan, open_storage(None, plan.file.folder, 1)), quiet(), heartbeat=1)
 
 
 def test_a_trial_that_fails_is_named_and_can_be_tried_again(
@@ -413,7 +471,7 @@ def test_figures_show_trials_that_differ_in_what_they_show(make: Callable[..., P
     methods = {name: {"objective.coefficient": name} for name in ("first_hit", "eq5", "constant")}
     keys = {"data.target_languages": [1, 2], "training.learning_rate": [0.1, 0.2], "seed": [1]}
     plan = make(methods=methods, keys=keys)
-    matrix = ScoreMatrix({("en", "en"): Cell(1, 0.5, 0.5)})
+    matrix = ScoreMatrix(ONE_PAIR)
     done = [
         sweep_report.Done(number, settings, float(settings[METHOD] == "eq5") - number, matrix, "", 1.0, "here")
         for number, settings in enumerate(plan.grid())

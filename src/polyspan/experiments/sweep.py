@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import platform
+import signal
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import optuna
@@ -36,6 +41,10 @@ BASE, LINED_UP = "recipe", "lined up"
 HEARTBEAT = 60
 _PATIENCE = 30.0
 """Seconds that a worker gives the one that made the study to line the trials up."""
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came; no library takes it for an error of its own."""
 
 
 class _Failed(Exception):
@@ -187,7 +196,8 @@ def work(
     """Run trials until none is left.
 
     A trial whose worker has died is taken up again, from the newest checkpoint where the run folder
-    is on a disk that both see. Ctrl-C and SIGTERM leave a checkpoint and put the trial up again.
+    is on a disk that both see. Ctrl-C and SIGTERM put the trial up again; a training leaves a
+    checkpoint.
 
     Args:
         plan: the sweep.
@@ -205,6 +215,8 @@ def work(
         _put_up_failed(study, plan)
     said = False
     while True:
+        with no_warning():
+            optuna.storages.fail_stale_trials(study)
         now = tally(study, plan)
         started = now.done + now.running + now.failed
         if study.get_trials(deepcopy=False, states=(TrialState.WAITING,)) or (
@@ -217,8 +229,6 @@ def work(
                 console.print(f"{now.running} trials run elsewhere; waiting for them, in case a worker dies")
             said = True
             time.sleep(min(heartbeat, 10))
-            with no_warning():
-                optuna.storages.fail_stale_trials(study)
         else:
             return now
 
@@ -235,7 +245,8 @@ def _one_trial(plan: Plan, study: Study, console: Console, leakage: str) -> None
             trial.set_user_attr(FOLDER, recipe.run_dir.as_posix())
             console.print(f"trial {trial.number}: {recipe.run_dir}", markup=False, soft_wrap=True)
             began = time.monotonic()
-            result = _run(recipe, console, leakage)
+            with _interrupted_by_sigterm():
+                result = _run(recipe, console, leakage)
         except RunStopped:
             raise
         except Exception as error:  # one trial out of memory must not end a sweep of a week
@@ -256,15 +267,34 @@ def _one_trial(plan: Plan, study: Study, console: Console, leakage: str) -> None
     try:
         with no_warning():
             study.optimize(objective, n_trials=1, catch=(_Failed,))
-    except (RunStopped, KeyboardInterrupt, PlanError):
+    except (RunStopped, KeyboardInterrupt, PlanError) as error:
         if last:
             put_up_again(study, study.trials[last[0]])
+        if isinstance(error, _Terminated):
+            raise RunStopped("stopped by SIGTERM; the same command goes on", signal.SIGTERM) from error
         raise
     except ValueError as error:
         if isinstance(error, PolyspanError) or "Cannot tell" not in str(error):
             raise
         # This worker was silent for so long that the trial was given to another; its run folder is whole.
         console.print(f"trial {last[0]} was given to another worker meanwhile; going on with the next")
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does; while a training runs, it is the training's to handle."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # no other may handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(recipe: Recipe, console: Console, leakage: str) -> RunResult:
