@@ -454,6 +454,50 @@ def test_a_search_whose_trials_were_made_or_judged_otherwise_is_refused(
     assert len(read(make(**search, methods=methods)).done) == 2
 
 
+def test_a_search_draws_whole_numbers_for_keys_that_are(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {
+        "data.target_languages": {"low": 1, "high": 5},
+        "training.batch_tokens": {"low": 1024, "high": 4096, "log": True},
+        "data.crop": {"low": 64, "high": 128, "step": 32},
+        "training.warmup": {"low": 0, "high": 0.5},
+        "training.epochs": [1, 2],
+    }
+    plan = make(search="tpe", trials=4, methods=METHODS, keys=keys)
+    assert len(reports(plan, monkeypatch)) == 4
+    for trial in read(plan).done:
+        tree = plan.trial_recipe(trial.settings)
+        assert 1 <= tree.data.target_languages <= 5
+        assert 1024 <= tree.training.batch_tokens <= 4096
+        assert tree.data.crop in (64, 96, 128)
+        assert isinstance(trial.settings["training.warmup"], float)
+    for wrong in ({"low": 1.5, "high": 5}, {"low": 1, "high": 5, "step": 0.5}):
+        with pytest.raises(PlanError, match=r"keys\.data\.target_languages: .* whole numbers"):
+            make(search="tpe", trials=4, methods={}, keys={"data.target_languages": wrong})
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([1, 2], [1, 2, 3]),
+        ([1, 2], {"low": 1, "high": 2}),
+        ({"low": 1, "high": 4}, {"low": 1, "high": 4, "log": True}),
+    ],
+)
+def test_a_search_over_other_values_is_refused(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, before: Any, after: Any
+) -> None:
+    search: dict[str, Any] = {"search": "tpe", "methods": {}}
+    key = "data.target_languages"
+    assert len(reports(make(**search, trials=2, keys={key: before}), monkeypatch)) == 2
+    changed = make(**search, trials=4, keys={key: after})
+    with pytest.raises(PlanError, match=r"keys\.data\.target_languages: trial 0 .* another folder"):
+        run_worker(changed, None, retry_failed=True)
+    # More trials are no other search.
+    assert len(reports(make(**search, trials=3, keys={key: before}), monkeypatch)) == 1
+
+
 def test_an_average_of_no_pairs_is_no_score(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {"data.target_languages": [1, 2]}
     plan = make(methods={}, keys=keys, select="gxlt_off_diagonal")

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import Average
 from polyspan.experiments.keys import dotted
-from polyspan.experiments.recipe import Recipe, load_recipe
+from polyspan.experiments.recipe import Recipe, load_recipe, takes_whole_numbers
 from polyspan.experiments.shipped import shipped_recipes
 from polyspan.experiments.yaml_file import read_mapping
 
@@ -44,13 +44,18 @@ class Range(_Section):
     log: bool = False
     """Draw its logarithm evenly."""
     step: float | None = Field(None, gt=0)
-    """Only low, low + step, ...; whole numbers stay whole."""
+    """Only low, low + step, ..., all whole where these two are."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if not self.low < self.high or (self.log and (self.low <= 0 or self.step is not None)):
             raise ValueError("low must be below high; with log, above 0 and without step")
         return self
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether both ends and the step are whole numbers."""
+        return all(number.is_integer() for number in (self.low, self.high, self.step or 1.0))
 
 
 class SweepFile(_Section):
@@ -89,6 +94,9 @@ class SweepFile(_Section):
             raise ValueError(f"keys.{empty[0]}: no values")
         if "run_dir" in self.keys or METHOD in self.keys:
             raise ValueError("keys: run_dir and method cannot be varied here; every trial has its own folder")
+        for key, values in self.keys.items():
+            if isinstance(values, Range) and takes_whole_numbers(key) and not values.is_whole:
+                raise ValueError(f"keys.{key}: low, high and step must be whole numbers, as the key is one")
         return self
 
 

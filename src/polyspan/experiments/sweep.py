@@ -14,16 +14,23 @@ from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from filelock import FileLock
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
 from optuna.trial import TrialState
 
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import ScoreMatrix
 from polyspan.experiments.plan import METHOD, Plan, PlanError, Range, Settings, Value
-from polyspan.experiments.recipe import Recipe
+from polyspan.experiments.recipe import Recipe, takes_whole_numbers
 from polyspan.experiments.run import RunStopped, run_recipe
 from polyspan.experiments.storage import no_warning, put_up_again, study_name
 
@@ -135,6 +142,12 @@ def _check_search(plan: Plan, study: Study) -> None:
 
 def _changed(plan: Plan, trial: FrozenTrial) -> str | None:
     """The part of the file that is not what it was when a trial of a search was made."""
+    for key, distribution in _distributions(plan).items():
+        if key in trial.distributions:
+            try:
+                check_distribution_compatibility(trial.distributions[key], distribution)
+            except ValueError:
+                return "methods" if key == METHOD else f"keys.{key}"
     made = trial.user_attrs
     method = made[SETTINGS].get(METHOD)
     if method is not None and method not in plan.file.methods:
@@ -311,19 +324,36 @@ def _settings(plan: Plan, trial: Trial) -> Settings:
         if found is None:  # another worker took the last one
             raise optuna.TrialPruned
         return found
-    method = trial.suggest_categorical(METHOD, list(plan.file.methods)) if plan.file.methods else None
-    keys: Settings = {key: _suggest(trial, key, values) for key, values in plan.file.keys.items()}
-    settings = plan.settings(method, keys)
+    drawn = {key: _suggest(trial, key, distribution) for key, distribution in _distributions(plan).items()}
+    method = drawn.pop(METHOD, None)
+    settings = plan.settings(method, drawn)
     trial.set_user_attr(SETTINGS, settings)
     return settings
 
 
-def _suggest(trial: Trial, key: str, values: list[Value] | Range) -> Value:
+def _distributions(plan: Plan) -> dict[str, BaseDistribution]:
+    """Of a search: what the method and each key are drawn from."""
+    methods = {METHOD: CategoricalDistribution(list(plan.file.methods))} if plan.file.methods else {}
+    return {**methods, **{key: _distribution(key, values) for key, values in plan.file.keys.items()}}
+
+
+def _distribution(key: str, values: list[Value] | Range) -> BaseDistribution:
     if not isinstance(values, Range):
-        return trial.suggest_categorical(key, values)
-    if values.step is not None and all(number.is_integer() for number in (values.low, values.high, values.step)):
-        return trial.suggest_int(key, int(values.low), int(values.high), step=int(values.step))
-    return trial.suggest_float(key, values.low, values.high, log=values.log, step=values.step)
+        return CategoricalDistribution(values)
+    if takes_whole_numbers(key) or (values.step is not None and values.is_whole):
+        return IntDistribution(int(values.low), int(values.high), values.log, int(values.step or 1))
+    return FloatDistribution(values.low, values.high, values.log, values.step)
+
+
+def _suggest(trial: Trial, key: str, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(key, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+    if isinstance(distribution, FloatDistribution):
+        return trial.suggest_float(
+            key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, CategoricalDistribution)
+    return trial.suggest_categorical(key, distribution.choices)
 
 
 def _refuse_doubles(plan: Plan, study: Study, trial: Trial) -> None:
