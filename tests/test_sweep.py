@@ -617,6 +617,39 @@ def test_a_report_of_no_sweep_writes_nothing(make: Callable[..., Plan], tmp_path
     assert shared.read_bytes() == before
 
 
+def test_a_line_that_was_cut_off_is_written_anew(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make(methods={}, keys={"data.target_languages": [1, 2]})
+    reports(plan, monkeypatch)
+    journal = plan.file.folder / "study.journal"
+    whole = journal.read_bytes()
+    for left in (20, len(whole.splitlines()[-1]) - 3):  # the last record says that a trial is complete
+        journal.write_bytes(whole[:-left])
+        for _ in range(2):
+            assert tally(open_study(plan, open_storage(None, plan.file.folder, BEAT)), plan).done == 1
+        assert journal.read_bytes().startswith(whole[: whole.rstrip().rfind(b"\n") + 1])
+        assert all("op_code" in json.loads(line) for line in journal.read_bytes().splitlines())
+    assert not list(plan.file.folder.glob("*.lock"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("recipe: x\n", 1),
+        ("recipe: x", 1),
+        ("[1]\n", 1),
+        ('{"a": 1}\n', 1),
+        ('{"op_code":0}\n{"op_code":0{"op_code":1}\n', 2),
+    ],
+)
+def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path: Path, text: str, line: int) -> None:
+    file = tmp_path / "notes.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(StorageError, match=rf"notes\.yaml: line {line} is none of a sweep's journal"):
+        open_storage(str(file), tmp_path, BEAT)
+    assert file.read_text(encoding="utf-8") == text
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_two_that_drew_the_same_trial_run_it_once(make: Callable[..., Plan]) -> None:
     plan = make(keys={"seed": [1]}, methods={})
     study = open_study(plan, open_storage(None, plan.file.folder, BEAT))
