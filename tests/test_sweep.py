@@ -650,6 +650,15 @@ def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path: Path, text: str, l
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_an_unknown_leakage_policy_ends_a_sweep_before_its_trials(make: Callable[..., Plan]) -> None:
+    plan = make(methods={}, keys={"seed": [1, 2]})
+    assert (
+        "--leakage is fail, warn, ignore, not 'wran'"
+        in polyspan("sweep", plan.path, "--leakage", "wran", code=1).stderr
+    )
+    assert tally(open_study(plan, open_storage(None, plan.file.folder, BEAT)), plan).waiting == 2
+
+
 def test_two_that_drew_the_same_trial_run_it_once(make: Callable[..., Plan]) -> None:
     plan = make(keys={"seed": [1]}, methods={})
     study = open_study(plan, open_storage(None, plan.file.folder, BEAT))

@@ -29,6 +29,7 @@ from optuna.trial import TrialState
 
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import ScoreMatrix
+from polyspan.experiments.leakage import check_policy
 from polyspan.experiments.plan import METHOD, Plan, PlanError, Range, Settings, Value
 from polyspan.experiments.recipe import Recipe, takes_whole_numbers
 from polyspan.experiments.run import RunStopped, run_recipe
@@ -222,8 +223,11 @@ def work(
         leakage: as for `run_recipe`.
 
     Raises:
+        LeakageError: an unknown policy.
+        PlanError: the evaluation has no pair of languages that trials could be judged by.
         RunStopped: Ctrl-C or SIGTERM came.
     """
+    check_policy(leakage)
     if retry_failed:
         _put_up_failed(study, plan)
     said = False
