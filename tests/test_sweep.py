@@ -31,7 +31,8 @@ from polyspan.experiments.plan import METHOD, Plan, PlanError, load_plan, same
 from polyspan.experiments.recipe import Evaluation, Recipe, dump_recipe, load_recipe
 from polyspan.experiments.run import RunResult, RunStopped, read_metrics, run_recipe
 from polyspan.experiments.storage import StorageError, open_storage
-from polyspan.experiments.sweep import SETTINGS, open_study, tally, work
+from polyspan.experiments.study import SETTINGS, Tally, open_study, tally
+from polyspan.experiments.sweep import work
 from polyspan.experiments.sweep_report import read_sweep, sweep_table, write_sweep
 from polyspan.training.progress import MetricsLog
 from test_cli import polyspan, refused
@@ -111,7 +112,7 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_worker(plan: Plan, address: str | None, retry_failed: bool = False) -> sweep.Tally:
+def run_worker(plan: Plan, address: str | None, retry_failed: bool = False) -> Tally:
     study = open_study(plan, open_storage(address, plan.file.folder, BEAT))
     return work(plan, study, quiet(), heartbeat=BEAT, retry_failed=retry_failed)
 
@@ -520,7 +521,7 @@ def test_figures_show_trials_that_differ_in_what_they_show(make: Callable[..., P
         sweep_report.Done(number, settings, float(settings[METHOD] == "eq5") - number, matrix, "", 1.0, "here")
         for number, settings in enumerate(plan.grid())
     ]
-    found = sweep_report.Found(plan, sweep.Tally(len(done), 0, 0, 0, len(done)), done, [])
+    found = sweep_report.Found(plan, Tally(len(done), 0, 0, 0, len(done)), done, [])
     kept = [
         (t.settings[METHOD], t.settings["training.learning_rate"], t.settings["data.target_languages"])
         for t, _ in sweep_report._comparable(found)

@@ -18,7 +18,7 @@ from polyspan.experiments.keys import dotted
 from polyspan.experiments.plan import Plan, Settings, same
 from polyspan.experiments.recipe import Recipe, dump_recipe
 from polyspan.experiments.scored_runs import draw_sweep_figures, scored_run
-from polyspan.experiments.sweep import ERROR, FOLDER, SCORES, SETTINGS, Tally, identity, is_planned, score, tally
+from polyspan.experiments.study import ERROR, FOLDER, SCORES, SETTINGS, Tally, identity, is_planned, score, tally
 from polyspan.files import write_text
 
 if TYPE_CHECKING:
