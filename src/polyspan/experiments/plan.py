@@ -209,11 +209,8 @@ def load_plan(path: Path, overrides: list[str] | None = None, folder: Path | Non
     plan = Plan(file, path, load_recipe(recipe_path, overrides), recipe_path, tuple(overrides or ()))
     if plan.recipe.evaluation is None:
         raise PlanError(f"{path}: {file.recipe} has no evaluation section, so its trials could not be judged")
-    if file.search == "grid":
-        plan.named_grid  # noqa: B018 (every recipe is made)
-    else:
-        for settings in _corners(plan):
-            plan.trial_recipe(settings)
+    for settings in plan.grid() if file.search == "grid" else _corners(plan):
+        plan.trial_recipe(settings)
     return plan
 
 
