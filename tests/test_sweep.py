@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,7 +31,8 @@ from polyspan.experiments.plan import METHOD, Plan, PlanError, load_plan, same
 from polyspan.experiments.recipe import Evaluation, Recipe, dump_recipe, load_recipe
 from polyspan.experiments.run import RunResult, RunStopped, read_metrics, run_recipe
 from polyspan.experiments.storage import StorageError, open_storage
-from polyspan.experiments.sweep import SETTINGS, open_study, tally, work
+from polyspan.experiments.study import SETTINGS, Tally, open_study, tally
+from polyspan.experiments.sweep import work
 from polyspan.experiments.sweep_report import read_sweep, sweep_table, write_sweep
 from polyspan.training.progress import MetricsLog
 from test_cli import polyspan, refused
@@ -40,6 +42,7 @@ from tiny_runs import digest, quiet, recipe
 BEAT = 4
 """Seconds; a busy machine may well hold a worker up for two."""
 KEYS: dict[str, Any] = {"data.target_languages": [1, 2], "seed": [1, 2]}
+ONE_PAIR = {("en", "en"): Cell(1, 0.5, 0.5)}
 METHODS = {
     "ce": {"objective.alpha_kl": 0, "objective.coefficient": "constant"},
     "skd-first_hit": {"objective.coefficient": "first_hit"},
@@ -109,7 +112,7 @@ def postgresql() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_worker(plan: Plan, address: str | None, retry_failed: bool = False) -> sweep.Tally:
+def run_worker(plan: Plan, address: str | None, retry_failed: bool = False) -> Tally:
     study = open_study(plan, open_storage(address, plan.file.folder, BEAT))
     return work(plan, study, quiet(), heartbeat=BEAT, retry_failed=retry_failed)
 
@@ -222,6 +225,62 @@ def test_a_stopped_sweep_goes_on_with_the_same_command(
     assert tally(open_study(grown, open_storage(None, grown.file.folder, 1)), grown).waiting == 4
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_outside_the_training_puts_the_trial_up_too(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    plan = make(methods={}, keys={"seed": [1, 2]})
+
+    def evaluating(*rest: Any) -> RunResult:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        except Exception:  # as libraries do
+            pytest.fail("the signal was taken for an error")
+        raise AssertionError("the signal was passed over")
+
+    def child() -> None:
+        monkeypatch.setattr(sweep, "_run", evaluating)
+        try:
+            run_worker(plan, None)
+        except RunStopped as stopped:
+            os._exit(stopped.exit_code)
+        except KeyboardInterrupt:
+            os._exit(128 + signal.SIGINT)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 128 + number
+    now = tally(open_study(plan, open_storage(None, plan.file.folder, BEAT)), plan)
+    assert (now.done, now.running, now.waiting, now.failed) == (0, 0, 2, 0)
+
+
+def test_a_worker_that_does_not_stay_takes_up_what_a_dead_one_left(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make(methods={}, keys={"data.target_languages": [1]})
+    process = multiprocessing.get_context("fork").Process(target=die_in_a_trial, args=(plan,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    time.sleep(4)  # three beats of a second are missed
+    study = open_study(plan, open_storage(None, plan.file.folder, 1))
+    assert tally(study, plan).running == 1
+    monkeypatch.setattr(sweep, "_run", lambda tree, *rest: RunResult(tree.run_dir, ScoreMatrix(ONE_PAIR)))
+    assert work(plan, study, quiet(), stay=False, heartbeat=1).finished
+
+
+def die_in_a_trial(plan: Plan) -> None:
+    def dying(*rest: Any) -> RunResult:
+        time.sleep(0.5)  # after the first heartbeat
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("not reached")
+
+    sweep._run = dying
+    work(plan, open_study(plan, open_storage(None, plan.file.folder, 1)), quiet(), heartbeat=1)
+
+
 def test_a_trial_that_fails_is_named_and_can_be_tried_again(
     make: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,22 +362,186 @@ def test_table_figures_and_the_best_recipe(
     assert said[2].startswith("# 1 of 12 trials are done.")
 
 
+def reports(plan: Plan, monkeypatch: pytest.MonkeyPatch, languages: tuple[str, ...] = ("de", "en")) -> list[str]:
+    """Work with made-up trials; which ran. Their F1 falls with the frozen layers and ntl, but XLT's rises with ntl."""
+    ran = []
+
+    def made_up(tree: Recipe, *rest: Any) -> RunResult:
+        ran.append(tree.run_dir.name)
+        ntl = tree.data.target_languages
+        cells = {
+            (question, context): Cell(
+                5, (60 - tree.training.frozen_layers + ntl * (2 if question == context else -3)) / 100, 0
+            )
+            for question in languages
+            for context in languages
+        }
+        return RunResult(tree.run_dir / "model", ScoreMatrix(cells))
+
+    monkeypatch.setattr(sweep, "_run", made_up)
+    run_worker(plan, None)
+    return ran
+
+
+def read(plan: Plan) -> sweep_report.Found:
+    return read_sweep(open_study(plan, open_storage(None, plan.file.folder, BEAT)), plan)
+
+
+def test_a_method_that_was_changed_makes_other_trials(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"data.target_languages": [1, 2]}
+    methods = {"a": {"training.frozen_layers": 6}, "b": {"training.frozen_layers": 3}}
+    plan = make(methods=methods, keys=keys)
+    assert len(reports(plan, monkeypatch)) == 4
+    changed = make(methods={**methods, "a": {"training.frozen_layers": 0}}, keys=keys)
+    assert (tally(open_study(changed, open_storage(None, changed.file.folder, BEAT)), changed)).waiting == 2
+    ran = reports(changed, monkeypatch)
+    assert ran == [name for name, settings in changed.named_grid.items() if settings[METHOD] == "a"]
+    assert not reports(changed, monkeypatch)
+    found = read(changed)
+    assert {Path(trial.folder).name for trial in found.done} == set(changed.named_grid)
+    write_sweep(found)
+    best = load_recipe(changed.file.folder / "best.yaml")
+    assert best.training.frozen_layers == 0
+    assert found.by_setting()[0][1][0].score == pytest.approx(60 - 0.5)
+    # What was done before is not lost: the old file shows the old trials.
+    again = make(methods=methods, keys=keys)
+    assert not reports(again, monkeypatch)
+    assert {Path(trial.folder).name for trial in read(again).done} == set(again.named_grid)
+
+
+def test_a_method_may_be_written_in_sections(make: Callable[..., Plan]) -> None:
+    methods = {
+        "ce": {"objective": {"alpha_kl": 0}},
+        "replayed": {"data": {"replay": {"path": "commons/dev"}}, "objective.temperature": 4},
+    }
+    plan = make(methods=methods, keys={"seed": [1, 2], "objective.temperature": [2, 3]})
+    assert plan.trials == 2 * 2 + 2
+    for settings in plan.grid():
+        tree, base = plan.trial_recipe(settings), plan.recipe
+        if settings[METHOD] == "ce":
+            assert (tree.objective.alpha_kl, tree.objective.coefficient) == (0, base.objective.coefficient)
+            assert tree.objective.temperature == settings["objective.temperature"]
+        else:
+            assert tree.data.replay is not None
+            assert (tree.data.path, tree.data.replay.path) == (base.data.path, "commons/dev")
+            assert tree.objective.temperature == 4
+
+
+def test_a_grid_is_judged_by_the_average_that_the_file_names_now(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"data.target_languages": [1, 2]}
+    reports(make(methods={}, keys=keys), monkeypatch)
+    plan = make(methods={}, keys=keys, select="xlt")
+    assert not reports(plan, monkeypatch)
+    write_sweep(read(plan))
+    said = (plan.file.folder / "best.yaml").read_text(encoding="utf-8")
+    assert "by xlt F1: 63.00\n" in said
+    assert load_recipe(plan.file.folder / "best.yaml").data.target_languages == 2
+
+
+def test_a_search_whose_trials_were_made_or_judged_otherwise_is_refused(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = {"search": "tpe", "trials": 2, "keys": {"data.target_languages": [1, 2]}}
+    methods = {"a": {"training.frozen_layers": 1}}
+    assert len(reports(make(**search, methods=methods), monkeypatch)) == 2
+    with pytest.raises(PlanError, match="select: trial 0 of this search was made before"):
+        read(make(**search, methods=methods, select="xlt"))
+    with pytest.raises(PlanError, match=r"methods\.a: trial 0 of this search was made before"):
+        read(make(**search, methods={"a": {"training.frozen_layers": 0}}))
+    assert len(read(make(**search, methods=methods)).done) == 2
+
+
+def test_a_search_draws_whole_numbers_for_keys_that_are(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {
+        "data.target_languages": {"low": 1, "high": 5},
+        "training.batch_tokens": {"low": 1024, "high": 4096, "log": True},
+        "data.crop": {"low": 64, "high": 128, "step": 32},
+        "training.warmup": {"low": 0, "high": 0.5},
+        "training.epochs": [1, 2],
+    }
+    plan = make(search="tpe", trials=4, methods=METHODS, keys=keys)
+    assert len(reports(plan, monkeypatch)) == 4
+    for trial in read(plan).done:
+        tree = plan.trial_recipe(trial.settings)
+        assert 1 <= tree.data.target_languages <= 5
+        assert 1024 <= tree.training.batch_tokens <= 4096
+        assert tree.data.crop in (64, 96, 128)
+        assert isinstance(trial.settings["training.warmup"], float)
+    for wrong in ({"low": 1.5, "high": 5}, {"low": 1, "high": 5, "step": 0.5}):
+        with pytest.raises(PlanError, match=r"keys\.data\.target_languages: .* whole numbers"):
+            make(search="tpe", trials=4, methods={}, keys={"data.target_languages": wrong})
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([1, 2], [1, 2, 3]),
+        ([1, 2], {"low": 1, "high": 2}),
+        ({"low": 1, "high": 4}, {"low": 1, "high": 4, "log": True}),
+    ],
+)
+def test_a_search_over_other_values_is_refused(
+    make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch, before: Any, after: Any
+) -> None:
+    search: dict[str, Any] = {"search": "tpe", "methods": {}}
+    key = "data.target_languages"
+    assert len(reports(make(**search, trials=2, keys={key: before}), monkeypatch)) == 2
+    changed = make(**search, trials=4, keys={key: after})
+    with pytest.raises(PlanError, match=r"keys\.data\.target_languages: trial 0 .* another folder"):
+        run_worker(changed, None, retry_failed=True)
+    # More trials are no other search.
+    assert len(reports(make(**search, trials=3, keys={key: before}), monkeypatch)) == 1
+
+
+def test_an_average_of_no_pairs_is_no_score(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"data.target_languages": [1, 2]}
+    plan = make(methods={}, keys=keys, select="gxlt_off_diagonal")
+    with pytest.raises(PlanError, match=r"no pair .* gxlt_off_diagonal"):
+        reports(plan, monkeypatch, languages=("en",))
+    mended = make(methods={}, keys=keys)
+    now = tally(open_study(mended, open_storage(None, mended.file.folder, BEAT)), mended)
+    assert (now.waiting, now.failed) == (2, 0)
+    reports(mended, monkeypatch, languages=("en",))
+    with pytest.raises(PlanError, match=r"no pair .* gxlt_off_diagonal"):
+        read(plan)
+
+
 def test_figures_show_trials_that_differ_in_what_they_show(make: Callable[..., Plan]) -> None:
     methods = {name: {"objective.coefficient": name} for name in ("first_hit", "eq5", "constant")}
     keys = {"data.target_languages": [1, 2], "training.learning_rate": [0.1, 0.2], "seed": [1]}
     plan = make(methods=methods, keys=keys)
-    matrix = ScoreMatrix({("en", "en"): Cell(1, 0.5, 0.5)})
+    matrix = ScoreMatrix(ONE_PAIR)
     done = [
         sweep_report.Done(number, settings, float(settings[METHOD] == "eq5") - number, matrix, "", 1.0, "here")
         for number, settings in enumerate(plan.grid())
     ]
-    found = sweep_report.Found(plan, sweep.Tally(len(done), 0, 0, 0, len(done)), done, [])
+    found = sweep_report.Found(plan, Tally(len(done), 0, 0, 0, len(done)), done, [])
     kept = [
         (t.settings[METHOD], t.settings["training.learning_rate"], t.settings["data.target_languages"])
-        for t in sweep_report._comparable(found)
+        for t, _ in sweep_report._comparable(found)
     ]
     # The best is the first trial: first_hit at the rate of 0.1. Eq. 5 would share its line.
     assert sorted(kept) == [("constant", 0.1, 1), ("constant", 0.1, 2), ("first_hit", 0.1, 1), ("first_hit", 0.1, 2)]
+
+
+def test_figures_do_not_take_methods_for_seeds(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Methods that freeze other layers, and another weight of the divergence, are no runs of one setting."""
+    methods = {
+        "frozen": {"training.frozen_layers": 6},
+        "free": {"training.frozen_layers": 0},
+        "stronger": {"training.frozen_layers": 0, "objective.alpha_kl": 2},
+        "ce": {"training.frozen_layers": 0, "objective.alpha_kl": 0},
+    }
+    plan = make(methods=methods, keys=KEYS)
+    reports(plan, monkeypatch)
+    kept = Counter(trial.settings[METHOD] for trial, _ in sweep_report._comparable(read(plan)))
+    assert kept == {"free": 4, "ce": 4}
 
 
 @pytest.mark.slow
@@ -361,10 +584,86 @@ def test_the_place_of_another_sweep_and_bad_storages_are_one_clear_line(
     assert "nothing.yaml" in refused("sweep", tmp_path / "nothing.yaml")
 
 
+def test_a_sweep_is_found_however_its_folder_is_spelt(
+    make: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys = {"data.target_languages": [1, 2]}
+    plan = make(methods={}, keys=keys)
+    assert len(reports(plan, monkeypatch)) == 2
+    assert not reports(load_plan(plan.path, folder=Path("sweep")), monkeypatch)
+    polyspan("sweep", plan.path, "--folder", f"{tmp_path}/../{tmp_path.name}/sweep", "--report")
+    assert "2 of 2 trials are done" in (tmp_path / "sweep/sweep.md").read_text(encoding="utf-8")
+    (tmp_path / "sweep").rename(tmp_path / "moved")
+    assert not reports(load_plan(plan.path, folder=Path("moved")), monkeypatch)
+    # In a storage that sweeps share each folder has its own.
+    for folder in ("one", "two"):
+        other = load_plan(plan.path, folder=Path(folder))
+        open_study(other, open_storage("shared.journal", other.file.folder, BEAT))
+    assert len(open_storage("shared.journal", tmp_path, BEAT).get_all_studies()) == 2
+
+
+def test_a_report_of_no_sweep_writes_nothing(make: Callable[..., Plan], tmp_path: Path) -> None:
+    plan = make(methods={}, keys={"seed": [1]})
+    assert "no sweep" in refused("sweep", plan.path, "--report")
+    assert not plan.file.folder.exists()
+    shared = tmp_path / "shared.journal"
+    open_study(plan, open_storage(str(shared), plan.file.folder, BEAT))
+    before = shared.read_bytes()
+    assert "no sweep" in refused("sweep", plan.path, "--report", "--folder", tmp_path / "other", "--storage", shared)
+    assert not (tmp_path / "other").exists()
+    # A report puts no trial up either.
+    grown = make(methods={}, keys={"seed": [1, 2]})
+    polyspan("sweep", grown.path, "--report", "--storage", shared)
+    assert shared.read_bytes() == before
+
+
+def test_a_line_that_was_cut_off_is_written_anew(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make(methods={}, keys={"data.target_languages": [1, 2]})
+    reports(plan, monkeypatch)
+    journal = plan.file.folder / "study.journal"
+    whole = journal.read_bytes()
+    for left in (20, len(whole.splitlines()[-1]) - 3):  # the last record says that a trial is complete
+        journal.write_bytes(whole[:-left])
+        for _ in range(2):
+            assert tally(open_study(plan, open_storage(None, plan.file.folder, BEAT)), plan).done == 1
+        assert journal.read_bytes().startswith(whole[: whole.rstrip().rfind(b"\n") + 1])
+        assert all("op_code" in json.loads(line) for line in journal.read_bytes().splitlines())
+    assert not list(plan.file.folder.glob("*.lock"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("recipe: x\n", 1),
+        ("recipe: x", 1),
+        ("[1]\n", 1),
+        ('{"a": 1}\n', 1),
+        ('{"op_code":0}\n{"op_code":0{"op_code":1}\n', 2),
+    ],
+)
+def test_a_file_that_is_no_journal_is_left_as_it_is(tmp_path: Path, text: str, line: int) -> None:
+    file = tmp_path / "notes.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(StorageError, match=rf"notes\.yaml: line {line} is none of a sweep's journal"):
+        open_storage(str(file), tmp_path, BEAT)
+    assert file.read_text(encoding="utf-8") == text
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_unknown_leakage_policy_ends_a_sweep_before_its_trials(make: Callable[..., Plan]) -> None:
+    plan = make(methods={}, keys={"seed": [1, 2]})
+    assert (
+        "--leakage is fail, warn, ignore, not 'wran'"
+        in polyspan("sweep", plan.path, "--leakage", "wran", code=1).stderr
+    )
+    assert tally(open_study(plan, open_storage(None, plan.file.folder, BEAT)), plan).waiting == 2
+
+
 def test_two_that_drew_the_same_trial_run_it_once(make: Callable[..., Plan]) -> None:
     plan = make(keys={"seed": [1]}, methods={})
     study = open_study(plan, open_storage(None, plan.file.folder, BEAT))
-    study.enqueue_trial({}, user_attrs={SETTINGS: plan.grid()[0]})
+    study.enqueue_trial({}, user_attrs=study.trials[0].user_attrs)
     assert work(plan, study, quiet(), heartbeat=BEAT).finished
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
 

@@ -50,13 +50,15 @@ def sweep(
     plan = load_plan(file, settings, folder)
     try:
         from polyspan.experiments.storage import open_storage
-        from polyspan.experiments.sweep import open_study, tally, work
+        from polyspan.experiments.study import load_study, open_study, tally
+        from polyspan.experiments.sweep import work
         from polyspan.experiments.sweep_report import read_sweep, sweep_table, to_dict, write_sweep
     except ImportError as error:
         raise PolyspanError(f"sweeps need {error.name}; install it with: pip install 'polyspan[tune]'") from error
 
     console = Console(stderr=True)
-    study = open_study(plan, open_storage(storage, plan.file.folder, heartbeat))
+    opened = open_storage(storage, plan.file.folder, heartbeat, existing=report)
+    study = load_study(plan, opened) if report else open_study(plan, opened)
     failed = 0
     if not report:
         before = tally(study, plan)

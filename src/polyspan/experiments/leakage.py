@@ -131,9 +131,18 @@ def check_evaluation(model: str, evaluation: Evaluation, folder: Path | None, po
         guard.conclude(folder)
 
 
-def _guard(evaluation: Evaluation | None, policy: str, console: Console) -> Guard | None:
+def check_policy(policy: str) -> None:
+    """For commands that run many models: one error before the first of them.
+
+    Raises:
+        LeakageError: an unknown policy.
+    """
     if policy not in get_args(Policy):
         raise LeakageError(f"--leakage is {', '.join(get_args(Policy))}, not {policy!r}")
+
+
+def _guard(evaluation: Evaluation | None, policy: str, console: Console) -> Guard | None:
+    check_policy(policy)
     if evaluation is None or policy == "ignore":
         return None
     return Guard(evaluation, policy, console)  # type: ignore[arg-type]

@@ -6,15 +6,17 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import Average
-from polyspan.experiments.recipe import Recipe, load_recipe
+from polyspan.experiments.keys import dotted
+from polyspan.experiments.recipe import Recipe, load_recipe, takes_whole_numbers
 from polyspan.experiments.shipped import shipped_recipes
 from polyspan.experiments.yaml_file import read_mapping
 
@@ -42,13 +44,18 @@ class Range(_Section):
     log: bool = False
     """Draw its logarithm evenly."""
     step: float | None = Field(None, gt=0)
-    """Only low, low + step, ...; whole numbers stay whole."""
+    """Only low, low + step, ..., all whole where these two are."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if not self.low < self.high or (self.log and (self.low <= 0 or self.step is not None)):
             raise ValueError("low must be below high; with log, above 0 and without step")
         return self
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether both ends and the step are whole numbers."""
+        return all(number.is_integer() for number in (self.low, self.high, self.step or 1.0))
 
 
 class SweepFile(_Section):
@@ -65,9 +72,14 @@ class SweepFile(_Section):
     select: Average = "gxlt"
     """Trials are judged by the F1 of this average on the recipe's own evaluation."""
     methods: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
-    """Names for keys that go together; a method's keys win over those of the grid."""
+    """Names for keys that go together, dotted or as sections; a method's keys win over those of the grid."""
     keys: dict[str, list[Value] | Range]
     """Keys such as data.target_languages with their values; ranges for tpe alone."""
+
+    @field_validator("methods")
+    @classmethod
+    def _dotted(cls, methods: dict[str, dict[str, JsonValue]]) -> dict[str, dict[str, JsonValue]]:
+        return {name: dotted(keys) for name, keys in methods.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -82,6 +94,9 @@ class SweepFile(_Section):
             raise ValueError(f"keys.{empty[0]}: no values")
         if "run_dir" in self.keys or METHOD in self.keys:
             raise ValueError("keys: run_dir and method cannot be varied here; every trial has its own folder")
+        for key, values in self.keys.items():
+            if isinstance(values, Range) and takes_whole_numbers(key) and not values.is_whole:
+                raise ValueError(f"keys.{key}: low, high and step must be whole numbers, as the key is one")
         return self
 
 
@@ -111,7 +126,7 @@ class Plan:
     @property
     def trials(self) -> int:
         """How many there are in the end."""
-        return self.file.trials or len(self.grid())
+        return self.file.trials or len(self.named_grid)
 
     def grid(self) -> list[Settings]:
         """Every combination once, in the order of the file; those that a method makes equal are one."""
@@ -123,11 +138,24 @@ class Plan:
                 found.setdefault(same(settings), settings)
         return list(found.values())
 
+    @cached_property
+    def named_grid(self) -> dict[str, Settings]:
+        """The trials of a grid by their names.
+
+        Raises:
+            RecipeError: a key is unknown or a value out of range.
+        """
+        return {self.trial_name(settings): settings for settings in self.grid()}
+
     def settings(self, method: str | None, keys: Settings) -> Settings:
         """Of a trial: where its method sets a varied key, that value."""
         fixed = self.file.methods[method] if method is not None else {}
         named: Settings = {METHOD: method} if method is not None else {}
         return {**named, **{key: fixed.get(key, value) for key, value in keys.items()}}
+
+    def trial_name(self, settings: Settings) -> str:
+        """Of a trial and its run folder; a trial of another recipe has another name."""
+        return self.trial_recipe(settings).run_dir.name
 
     def trial_recipe(self, settings: Settings) -> Recipe:
         """The whole recipe of a trial, in a run folder named after what it is.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -213,6 +213,22 @@ def load_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
         raise RecipeError(f"{path}: {_first_problem(error)}") from error
 
 
+def takes_whole_numbers(key: str) -> bool:
+    """Whether a dotted key of a recipe is a number that must be whole."""
+    kinds: set[Any] = {Recipe}
+    for part in key.split("."):
+        fields: dict[str, Any] = next((kind.model_fields for kind in kinds if hasattr(kind, "model_fields")), {})
+        kinds = _kinds(fields[part].annotation) if part in fields else set()
+    return int in kinds
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that a field may be of, without what limits them."""
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    return set().union(*map(_kinds, get_args(annotation))) or {annotation}
+
+
 def dump_recipe(recipe: Recipe) -> str:
     """The whole recipe, defaults written out, as YAML."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -224,7 +240,9 @@ def _apply(tree: dict[str, Any], setting: str) -> None:
         raise RecipeError(f"--set {setting}: write it as key=value, such as training.epochs=2")
     *sections, last = key.split(".")
     for section in sections:
-        tree = tree.setdefault(section, {})
+        if tree.get(section) is None:  # also a section that is written out as null
+            tree[section] = {}
+        tree = tree[section]
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {setting}: {section!r} is a value, not a section")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 import uuid
 import warnings
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState
 
 from polyspan.errors import PolyspanError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
+RECORD = b'{"op_code":'
+"""What each line of a journal begins with."""
 MISSED = 3
 """A worker that misses so many heartbeats is taken for dead."""
 
@@ -39,6 +43,7 @@ class JournalWithHeartbeat(JournalStorage, BaseHeartbeat):
 
     def __init__(self, path: Path, interval: int) -> None:
         super().__init__(JournalFileBackend(str(path)))
+        self.path = path
         self.interval = interval
         self.folder = path.with_name(f"{path.name}.heartbeats")
         self.folder.mkdir(exist_ok=True)
@@ -79,7 +84,16 @@ def put_up_again(study: Study, trial: FrozenTrial) -> None:
         RetryHeartbeatStaleTrialCallback()(study, trial)
 
 
-def open_storage(address: str | None, folder: Path, interval: int) -> BaseStorage:
+def study_name(storage: BaseStorage, folder: Path) -> str:
+    """Of the sweep of a folder: its path as it is written, or one name for all where the journal lies in the folder.
+
+    So a sweep with its own journal is found again wherever its folder was moved to.
+    """
+    own = isinstance(storage, JournalWithHeartbeat) and storage.path.parent.resolve() == folder.resolve()
+    return "sweep" if own else folder.as_posix()
+
+
+def open_storage(address: str | None, folder: Path, interval: int, existing: bool = False) -> BaseStorage:
     """The storage of an address, or ``study.journal`` in the sweep's folder.
 
     Args:
@@ -87,14 +101,20 @@ def open_storage(address: str | None, folder: Path, interval: int) -> BaseStorag
             of a journal file.
         folder: of the sweep.
         interval: seconds between heartbeats.
+        existing: make no journal where there is none.
 
     Raises:
-        StorageError: it cannot be reached, or a driver is missing.
+        StorageError: it cannot be reached, a driver is missing, a line of the journal is damaged or
+            of another file, or there is no journal and none is to be made.
     """
     if address is None or "://" not in address:
         path = Path(address) if address is not None else folder / "study.journal"
+        if existing and not path.exists():
+            raise StorageError(f"{path}: no such journal, so there is no sweep to report; nothing was written")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                _check_journal(path)
             return JournalWithHeartbeat(path, interval)
         except OSError as error:
             raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
@@ -126,6 +146,36 @@ def open_storage(address: str | None, folder: Path, interval: int) -> BaseStorag
         except Exception as error:  # drivers raise kinds of their own
             raise StorageError(f"{shown}: cannot be opened ({_first_line(error)})") from error
     raise AssertionError("not reached")
+
+
+def _check_journal(path: Path) -> None:
+    """Read a journal before Optuna does, which would write behind a damaged line, and into any other file."""
+    *lines, last = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict) or "op_code" not in record:
+            raise StorageError(
+                f"{path}: line {number} is none of a sweep's journal; name another file, or mend the line"
+            )
+    if not last:
+        return
+    if not last.startswith(RECORD) and not RECORD.startswith(last):
+        raise StorageError(f"{path}: line {len(lines) + 1} is none of a sweep's journal; name another file")
+    _cut_last_line(path)
+
+
+def _cut_last_line(path: Path) -> None:
+    """Remove what a worker that died in the middle of a line left; others may have written meanwhile."""
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        text = path.read_bytes()
+        os.truncate(path, text.rfind(b"\n") + 1)
+    finally:
+        lock.release()
 
 
 def _first_line(error: Exception) -> str:

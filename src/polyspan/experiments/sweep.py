@@ -2,109 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import platform
+import signal
+import threading
 import time
-from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from filelock import FileLock
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from polyspan.errors import PolyspanError
-from polyspan.experiments.plan import METHOD, Plan, PlanError, Range, Settings, Value, same
+from polyspan.experiments.leakage import check_policy
+from polyspan.experiments.plan import METHOD, Plan, PlanError, Settings
 from polyspan.experiments.recipe import Recipe
 from polyspan.experiments.run import RunStopped, run_recipe
 from polyspan.experiments.storage import no_warning, put_up_again
+from polyspan.experiments.study import (
+    ERROR,
+    FOLDER,
+    SCORES,
+    SETTINGS,
+    Tally,
+    distributions,
+    identity,
+    is_planned,
+    known_trials,
+    score,
+    tally,
+)
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
     from rich.console import Console
 
     from polyspan.experiments.run import RunResult
 
-SETTINGS, BASE, LINED_UP, ERROR = "settings", "recipe", "lined up", "error"
 HEARTBEAT = 60
-_PATIENCE = 30.0
-"""Seconds that a worker gives the one that made the study to line the trials up."""
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came; no library takes it for an error of its own."""
 
 
 class _Failed(Exception):
     """A trial went wrong; what happened is noted in it and the worker goes on."""
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How many trials of the plan stand where."""
-
-    done: int
-    running: int
-    waiting: int
-    failed: int
-    planned: int
-
-    @property
-    def finished(self) -> bool:
-        """All are done."""
-        return self.done >= self.planned
-
-
-def open_study(plan: Plan, storage: BaseStorage) -> Study:
-    """The study of a sweep, made by whoever comes first; the trials of a grid are lined up in it once.
-
-    A grid to which values were added gets the new trials; what was done stays.
-
-    Raises:
-        PlanError: the storage holds a sweep of another recipe under this name.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    name = plan.file.folder.as_posix()
-    base = json.dumps(plan.recipe.model_dump(mode="json", exclude={"run_dir"}), sort_keys=True)
-    # constant_liar: trials that run elsewhere count as bad ones, so that workers do not crowd.
-    sampler = optuna.samplers.TPESampler(constant_liar=True)
-    first = True
-    try:
-        study = optuna.create_study(storage=storage, study_name=name, direction="maximize", sampler=sampler)
-    except optuna.exceptions.DuplicatedStudyError:
-        first = False
-        study = optuna.load_study(storage=storage, study_name=name, sampler=sampler)
-    if first:
-        study.set_user_attr(BASE, base)
-    elif study.user_attrs.get(BASE, base) != base:
-        raise PlanError(f"{plan.path}: {name} holds a sweep of another recipe; give this one another folder")
-    if plan.file.search == "grid":
-        if not first:
-            _wait_for_line_up(study)
-        known = {same(t.user_attrs[SETTINGS]) for t in _trials(study) if t.state != TrialState.PRUNED}
-        for settings in plan.grid():
-            if same(settings) not in known:
-                study.enqueue_trial({}, user_attrs={SETTINGS: settings})
-        study.set_user_attr(LINED_UP, True)
-    return study
-
-
-def tally(study: Study, plan: Plan) -> Tally:
-    """Count the trials; one that was put up again is one trial."""
-    planned = {same(settings) for settings in plan.grid()} if plan.file.search == "grid" else None
-    states: dict[str, set[TrialState]] = {}
-    for trial in _trials(study):
-        if planned is None or same(trial.user_attrs[SETTINGS]) in planned:
-            states.setdefault(identity(plan, trial), set()).add(trial.state)
-    order = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING, TrialState.FAIL)
-    counts = Counter(next((state for state in order if state in found), TrialState.PRUNED) for found in states.values())
-    done, running, waiting, failed = (counts[state] for state in order)
-    return Tally(done, running, waiting, failed, plan.trials)
-
-
-def identity(plan: Plan, trial: FrozenTrial) -> str:
-    """The same for a trial and for those that took it up again."""
-    if plan.file.search == "grid":
-        return same(trial.user_attrs[SETTINGS])
-    return str(trial.system_attrs.get("retry_history", [trial.number])[0])
 
 
 def work(
@@ -119,7 +66,8 @@ def work(
     """Run trials until none is left.
 
     A trial whose worker has died is taken up again, from the newest checkpoint where the run folder
-    is on a disk that both see. Ctrl-C and SIGTERM leave a checkpoint and put the trial up again.
+    is on a disk that both see. Ctrl-C and SIGTERM put the trial up again; a training leaves a
+    checkpoint.
 
     Args:
         plan: the sweep.
@@ -131,12 +79,17 @@ def work(
         leakage: as for `run_recipe`.
 
     Raises:
+        LeakageError: an unknown policy.
+        PlanError: the evaluation has no pair of languages that trials could be judged by.
         RunStopped: Ctrl-C or SIGTERM came.
     """
+    check_policy(leakage)
     if retry_failed:
         _put_up_failed(study, plan)
     said = False
     while True:
+        with no_warning():
+            optuna.storages.fail_stale_trials(study)
         now = tally(study, plan)
         started = now.done + now.running + now.failed
         if study.get_trials(deepcopy=False, states=(TrialState.WAITING,)) or (
@@ -149,8 +102,6 @@ def work(
                 console.print(f"{now.running} trials run elsewhere; waiting for them, in case a worker dies")
             said = True
             time.sleep(min(heartbeat, 10))
-            with no_warning():
-                optuna.storages.fail_stale_trials(study)
         else:
             return now
 
@@ -161,12 +112,14 @@ def _one_trial(plan: Plan, study: Study, console: Console, leakage: str) -> None
     def objective(trial: Trial) -> float:
         last.append(trial.number)
         settings = _settings(plan, trial)
-        _refuse_doubles(plan, study, trial, settings)
+        _refuse_doubles(plan, study, trial)
         try:
             recipe = plan.trial_recipe(settings)
+            trial.set_user_attr(FOLDER, recipe.run_dir.as_posix())
             console.print(f"trial {trial.number}: {recipe.run_dir}", markup=False, soft_wrap=True)
             began = time.monotonic()
-            result = _run(recipe, console, leakage)
+            with _interrupted_by_sigterm():
+                result = _run(recipe, console, leakage)
         except RunStopped:
             raise
         except Exception as error:  # one trial out of memory must not end a sweep of a week
@@ -175,28 +128,46 @@ def _one_trial(plan: Plan, study: Study, console: Console, leakage: str) -> None
             raise _Failed from error
         assert result.matrix is not None  # a plan has an evaluation
         for name, value in {
-            "scores": result.matrix.to_dict(),
-            "folder": recipe.run_dir.as_posix(),
+            SCORES: result.matrix.to_dict(),
             "seconds": round(time.monotonic() - began, 1),
             "machine": platform.node(),
         }.items():
             trial.set_user_attr(name, value)
-        score = 100 * (result.matrix.average(plan.file.select, "f1") or 0.0)
-        console.print(f"trial {trial.number}: {plan.file.select} F1 {score:.2f}")
-        return score
+        reached = score(plan, result.matrix)
+        console.print(f"trial {trial.number}: {plan.file.select} F1 {reached:.2f}")
+        return reached
 
     try:
         with no_warning():
             study.optimize(objective, n_trials=1, catch=(_Failed,))
-    except (RunStopped, KeyboardInterrupt):
+    except (RunStopped, KeyboardInterrupt, PlanError) as error:
         if last:
             put_up_again(study, study.trials[last[0]])
+        if isinstance(error, _Terminated):
+            raise RunStopped("stopped by SIGTERM; the same command goes on", signal.SIGTERM) from error
         raise
     except ValueError as error:
         if isinstance(error, PolyspanError) or "Cannot tell" not in str(error):
             raise
         # This worker was silent for so long that the trial was given to another; its run folder is whole.
         console.print(f"trial {last[0]} was given to another worker meanwhile; going on with the next")
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does; while a training runs, it is the training's to handle."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # no other may handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(recipe: Recipe, console: Console, leakage: str) -> RunResult:
@@ -213,24 +184,27 @@ def _settings(plan: Plan, trial: Trial) -> Settings:
         if found is None:  # another worker took the last one
             raise optuna.TrialPruned
         return found
-    method = trial.suggest_categorical(METHOD, list(plan.file.methods)) if plan.file.methods else None
-    keys: Settings = {key: _suggest(trial, key, values) for key, values in plan.file.keys.items()}
-    settings = plan.settings(method, keys)
+    drawn = {key: _suggest(trial, key, distribution) for key, distribution in distributions(plan).items()}
+    method = drawn.pop(METHOD, None)
+    settings = plan.settings(method, drawn)
     trial.set_user_attr(SETTINGS, settings)
     return settings
 
 
-def _suggest(trial: Trial, key: str, values: list[Value] | Range) -> Value:
-    if not isinstance(values, Range):
-        return trial.suggest_categorical(key, values)
-    if values.step is not None and all(number.is_integer() for number in (values.low, values.high, values.step)):
-        return trial.suggest_int(key, int(values.low), int(values.high), step=int(values.step))
-    return trial.suggest_float(key, values.low, values.high, log=values.log, step=values.step)
+def _suggest(trial: Trial, key: str, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(key, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+    if isinstance(distribution, FloatDistribution):
+        return trial.suggest_float(
+            key, distribution.low, distribution.high, step=distribution.step, log=distribution.log
+        )
+    assert isinstance(distribution, CategoricalDistribution)
+    return trial.suggest_categorical(key, distribution.choices)
 
 
-def _refuse_doubles(plan: Plan, study: Study, trial: Trial, settings: Settings) -> None:
+def _refuse_doubles(plan: Plan, study: Study, trial: Trial) -> None:
     """End a trial that another one is or was, or that the grid no longer has; the lower number goes first."""
-    trials = {other.number: other for other in _trials(study)}
+    trials = {other.number: other for other in known_trials(study)}
     own = trials.pop(trial.number)
     if plan.file.search == "tpe":
         begun = {
@@ -241,10 +215,10 @@ def _refuse_doubles(plan: Plan, study: Study, trial: Trial, settings: Settings) 
         if len(begun - {identity(plan, own)}) >= plan.trials:
             raise optuna.TrialPruned
         return
-    if same(settings) not in {same(planned) for planned in plan.grid()}:
+    if not is_planned(plan, own):
         raise optuna.TrialPruned
     for other in trials.values():
-        if same(other.user_attrs[SETTINGS]) == same(settings) and (
+        if identity(plan, other) == identity(plan, own) and (
             other.state == TrialState.COMPLETE or (other.state == TrialState.RUNNING and other.number < trial.number)
         ):
             raise optuna.TrialPruned
@@ -253,7 +227,7 @@ def _refuse_doubles(plan: Plan, study: Study, trial: Trial, settings: Settings) 
 def _put_up_failed(study: Study, plan: Plan) -> None:
     latest: dict[str, FrozenTrial] = {}
     settled = set()
-    for trial in _trials(study):
+    for trial in known_trials(study):
         key = identity(plan, trial)
         latest[key] = trial
         if trial.state in (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING):
@@ -261,14 +235,3 @@ def _put_up_failed(study: Study, plan: Plan) -> None:
     for key, trial in latest.items():
         if key not in settled:
             put_up_again(study, trial)
-
-
-def _trials(study: Study) -> list[FrozenTrial]:
-    """Those that know what they are; a trial just being made does not yet."""
-    return [trial for trial in study.get_trials(deepcopy=False) if SETTINGS in trial.user_attrs]
-
-
-def _wait_for_line_up(study: Study) -> None:
-    until = time.monotonic() + _PATIENCE
-    while not study.user_attrs.get(LINED_UP) and time.monotonic() < until:
-        time.sleep(0.1)

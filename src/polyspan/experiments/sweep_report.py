@@ -14,16 +14,25 @@ from optuna.trial import TrialState
 
 from polyspan.analysis.table import Cell, Number, Row, Table, mark_best, to_markdown
 from polyspan.evaluation.matrix import METRICS, Average, ScoreMatrix
+from polyspan.experiments.keys import dotted
 from polyspan.experiments.plan import Plan, Settings, same
-from polyspan.experiments.recipe import dump_recipe
+from polyspan.experiments.recipe import Recipe, dump_recipe
 from polyspan.experiments.scored_runs import draw_sweep_figures, scored_run
-from polyspan.experiments.sweep import ERROR, SETTINGS, Tally, identity, tally
+from polyspan.experiments.study import ERROR, FOLDER, SCORES, SETTINGS, Tally, identity, is_planned, score, tally
 from polyspan.files import write_text
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
-SEED, COEFFICIENT = "seed", "objective.coefficient"
+SEED = "seed"
+SHOWN = (
+    SEED,
+    "data.target_languages",
+    "objective.temperature",
+    "objective.alpha_kl",
+    "objective.coefficient",
+)
+"""Keys that figures tell apart by place, line or dot."""
 AVERAGES: tuple[Average, ...] = ("gxlt", "xlt")
 
 
@@ -66,22 +75,26 @@ class Found:
 
 
 def read_sweep(study: Study, plan: Plan) -> Found:
-    """Read a study, whether it is finished or not."""
-    planned = {same(settings) for settings in plan.grid()} if plan.file.search == "grid" else None
+    """Read a study, whether it is finished or not; scores are by the average that the file names now.
+
+    Raises:
+        PlanError: a trial has no pair of languages for that average.
+    """
     done: dict[str, Done] = {}
     errors: dict[str, tuple[Settings, str]] = {}
     for trial in study.get_trials(deepcopy=False):
         attributes = trial.user_attrs
-        if SETTINGS not in attributes or (planned is not None and same(attributes[SETTINGS]) not in planned):
+        if SETTINGS not in attributes or not is_planned(plan, trial):
             continue
         key = identity(plan, trial)
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
+        if trial.state == TrialState.COMPLETE:
+            matrix = ScoreMatrix.from_dict(attributes[SCORES])
             done[key] = Done(
                 trial.number,
                 attributes[SETTINGS],
-                trial.value,
-                ScoreMatrix.from_dict(attributes["scores"]),
-                attributes["folder"],
+                score(plan, matrix),
+                matrix,
+                attributes[FOLDER],
                 attributes["seconds"],
                 attributes["machine"],
             )
@@ -189,30 +202,37 @@ def _best_recipe(found: Found, path: Path) -> str:
 def _figures(found: Found, folder: Path) -> list[Path]:
     return draw_sweep_figures(
         [
-            scored_run(
-                Path(trial.folder), found.plan.trial_recipe(trial.settings).model_dump(mode="json"), trial.matrix
-            )
-            for trial in _comparable(found)
+            scored_run(Path(trial.folder), recipe.model_dump(mode="json"), trial.matrix)
+            for trial, recipe in _comparable(found)
         ],
         folder,
     )
 
 
-def _comparable(found: Found) -> list[Done]:
-    """Trials that differ in what figures show alone: where other keys were varied, those of the best trial.
+def _comparable(found: Found) -> list[tuple[Done, Recipe]]:
+    """Trials whose recipes differ in what figures show alone: for all other keys, those of the best trial.
 
-    Of several variants of mAP@k the best one's trials are kept, as figures have one line for it.
+    Figures have one line for self-distillation and one for mAP@k: of several weights of the
+    divergence, and of several variants of mAP@k, the best one's trials are kept.
     """
-    others = [
-        key for key in found.plan.file.keys if key not in (SEED, "data.target_languages", "objective.temperature")
+    trials = [(trial, found.plan.trial_recipe(trial.settings)) for _, group in found.by_setting() for trial in group]
+    trials = [(trial, recipe) for trial, recipe in trials if _not_shown(recipe) == _not_shown(trials[0][1])]
+    objectives = [recipe.objective for _, recipe in trials if recipe.objective.alpha_kl]
+    weight = next((objective.alpha_kl for objective in objectives), 0)
+    variants = [objective.coefficient for objective in objectives if objective.alpha_kl == weight]
+    variant = next((variant for variant in variants if variant != "constant"), None)
+    return [
+        (trial, recipe)
+        for trial, recipe in trials
+        if not recipe.objective.alpha_kl
+        or (recipe.objective.alpha_kl == weight and recipe.objective.coefficient in ("constant", variant))
     ]
-    others = [key for key in others if key != COEFFICIENT]
-    ordered = [trial for _, trials in found.by_setting() for trial in trials]
-    best = ordered[0].settings
-    kept = [t for t in ordered if all(t.settings.get(key) == best.get(key) for key in others)]
-    variants = [found.plan.trial_recipe(trial.settings).objective.coefficient for trial in kept]
-    first = next((variant for variant in variants if variant != "constant"), None)
-    return [trial for trial, variant in zip(kept, variants, strict=True) if variant in ("constant", first)]
+
+
+def _not_shown(recipe: Recipe) -> dict[str, Any]:
+    """What a figure says nothing of, by dotted keys."""
+    keys = dotted(recipe.model_dump(mode="json", exclude={"run_dir"}))
+    return {key: value for key, value in keys.items() if key not in SHOWN}
 
 
 def _without_seed(settings: Settings) -> Settings:
