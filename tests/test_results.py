@@ -405,6 +405,7 @@ def test_reproduce_says_what_is_wrong(tmp_path: Path) -> None:
     assert "paper and small" in refused("reproduce", "large")
     assert "skd-first-hit" in refused("reproduce", "small", "--rows", "sdk")
     assert "whole numbers" in refused("reproduce", "small", "--seeds", "one")
+    assert "--leakage is fail" in refused("reproduce", "small", "--leakage", "wran", "--folder", tmp_path)
     assert "use --seeds" in refused("reproduce", "small", "--set", "seed=7")
     assert "use --folder" in refused("reproduce", "small", "--set", "run_dir=x")
     assert "no row is there yet" in refused("reproduce", "small", "--report", "--folder", tmp_path)

@@ -531,11 +531,14 @@ def test_figures_show_trials_that_differ_in_what_they_show(make: Callable[..., P
 
 
 def test_figures_do_not_take_methods_for_seeds(make: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Methods that freeze other layers, and another weight of the divergence, are no runs of one setting."""
+    """Methods that freeze other layers, and another weight of the divergence, are no runs of one setting.
+
+    The level of the coefficient means nothing without a teacher.
+    """
     methods = {
         "frozen": {"training.frozen_layers": 6},
-        "free": {"training.frozen_layers": 0},
-        "stronger": {"training.frozen_layers": 0, "objective.alpha_kl": 2},
+        "free": {"training.frozen_layers": 0, "objective.level": "example"},
+        "stronger": {"training.frozen_layers": 0, "objective.level": "example", "objective.alpha_kl": 2},
         "ce": {"training.frozen_layers": 0, "objective.alpha_kl": 0},
     }
     plan = make(methods=methods, keys=KEYS)

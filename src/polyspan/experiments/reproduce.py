@@ -11,7 +11,7 @@ from polyspan.errors import PolyspanError
 from polyspan.evaluation.record import EvaluationRecord, full_path
 from polyspan.evaluation.rows import PREDICTIONS
 from polyspan.experiments.evaluate import evaluate_model, refuse_other_evaluation, what_differs
-from polyspan.experiments.leakage import check_evaluation
+from polyspan.experiments.leakage import check_evaluation, check_policy
 from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, load_recipe
 from polyspan.experiments.run import RunStopped, run_recipe
 from polyspan.experiments.shipped import shipped_recipes
@@ -148,8 +148,10 @@ def run_steps(steps: Sequence[Step], console: Console, leakage: str = "warn") ->
         What went wrong, by folder; the other steps were made all the same.
 
     Raises:
+        LeakageError: an unknown policy.
         RunStopped: Ctrl-C or SIGTERM came; the same command goes on.
     """
+    check_policy(leakage)
     failed = {}
     for number, step in enumerate(steps, start=1):
         try:

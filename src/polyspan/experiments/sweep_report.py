@@ -216,7 +216,8 @@ def _comparable(found: Found) -> list[tuple[Done, Recipe]]:
     divergence, and of several variants of mAP@k, the best one's trials are kept.
     """
     trials = [(trial, found.plan.trial_recipe(trial.settings)) for _, group in found.by_setting() for trial in group]
-    trials = [(trial, recipe) for trial, recipe in trials if _not_shown(recipe) == _not_shown(trials[0][1])]
+    best = trials[0][1]
+    trials = [(trial, recipe) for trial, recipe in trials if _not_shown(recipe, best) == _not_shown(best, recipe)]
     objectives = [recipe.objective for _, recipe in trials if recipe.objective.alpha_kl]
     weight = next((objective.alpha_kl for objective in objectives), 0)
     variants = [objective.coefficient for objective in objectives if objective.alpha_kl == weight]
@@ -229,9 +230,13 @@ def _comparable(found: Found) -> list[tuple[Done, Recipe]]:
     ]
 
 
-def _not_shown(recipe: Recipe) -> dict[str, Any]:
-    """What a figure says nothing of, by dotted keys."""
+def _not_shown(recipe: Recipe, other: Recipe) -> dict[str, Any]:
+    """What a figure says nothing of, by dotted keys; where one of the two has no teacher, keys of it do not count."""
     keys = dotted(recipe.model_dump(mode="json", exclude={"run_dir"}))
+    if not (recipe.objective.alpha_kl and other.objective.alpha_kl):
+        keys = {
+            key: value for key, value in keys.items() if not key.startswith("objective.") or key == "objective.alpha_ce"
+        }
     return {key: value for key, value in keys.items() if key not in SHOWN}
 
 
