@@ -7,7 +7,8 @@ words, candidates with the same text joined and their scores added.
 
 It differs in two ways. Scores take the chance of "no answer" into account and, where the model is
 calibrated, how sure it may be. White space at the edges of an answer is cut off. Like that pipeline, and
-unlike `Answerer.answer`, it compares the windows of a long context each by its own probabilities.
+unlike `Answerer.answer`, it takes candidates from each window of a long context by its own probabilities,
+so that the scores of words that stand in several windows can add up to more than 1.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def call_as_pipeline(
     if wanted < 1:
         raise AskedError(f"top_k must be 1 or more, not {wanted}")
     reading = Reading(
-        # Candidates become fewer when they are stretched to the same words.
+        # Of each window; candidates become fewer when they are stretched to the same words.
         top_k=wanted * 2 + 10 if align_to_words else wanted,
         max_answer_len=_first(max_answer_len, MAX_ANSWER_LEN),
         doc_stride=_first(doc_stride, min(window // 2, 128)),
@@ -145,7 +146,7 @@ def read_example(example: Any) -> Asked:
 
 
 def _join(found: Answers, context: str, words: Words | None, handle_impossible: bool) -> list[dict[str, Any]]:
-    """Stretch to words, join equal texts, let "no answer" compete; best first."""
+    """Stretch to words, join equal texts at the place of the first, let "no answer" compete; best first."""
     joined: dict[str, dict[str, Any]] = {}
     for span in found.spans:
         start, end = words.around(span.start, span.end) if words is not None else (span.start, span.end)
