@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -275,17 +275,25 @@ def test_it_keeps_to_its_own_description(address: str, mode: GenerationMode) -> 
 
 
 class Slow:
-    """An answerer that takes its time, and notes what it was asked together."""
+    """An answerer that takes its time in a few steps, and notes what it was asked together and how far it came."""
 
     calibration = None
+    steps = 4
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.batches: list[list[str]] = []
+        self.done: list[int] = []
 
-    def answer_many(self, asked: Sequence[Asked], reading: Reading) -> list[Answers]:
+    def answer_many(
+        self, asked: Sequence[Asked], reading: Reading, progress: Callable[[int, int], None]
+    ) -> list[Answers]:
         self.batches.append([item.question for item in asked])
-        time.sleep(self.seconds)
+        self.done.append(0)
+        for step in range(1, self.steps + 1):
+            time.sleep(self.seconds / self.steps)
+            self.done[-1] = step
+            progress(step, self.steps)
         if any(item.question == "broken" for item in asked):
             raise AskedError("cannot be read")
         return [Answers([Span(a.question, 0, 1, 0.5)] * reading.top_k, 0.1) for a in asked]
@@ -364,6 +372,38 @@ def test_questions_of_those_who_left_are_not_read() -> None:
     answerer = Slow(0.2)
     batched(answerer, Limits(batch_windows=1), scenario)
     assert answerer.batches == [["a"], ["b"]]
+
+
+def test_nothing_of_those_who_left_is_kept() -> None:
+    async def scenario(batcher: Batcher) -> None:
+        asked = [asyncio.create_task(batcher.answer(wanted(name), [1])) for name in ("a", "gone", "b")]
+        await asyncio.sleep(0.05)
+        asked[1].cancel()
+        await asyncio.wait([asked[1]])
+        assert [job.wanted.asked.question for job in batcher._waiting] == ["b"]
+        await asyncio.gather(asked[0], asked[2])
+
+    batched(Slow(0.2), Limits(batch_windows=1), scenario)
+
+
+def test_a_read_is_given_up_when_all_who_asked_have_left() -> None:
+    async def scenario(batcher: Batcher) -> list[Answers]:
+        asked = [asyncio.create_task(batcher.answer(wanted(name), [1])) for name in ("left", "stays")]
+        await asyncio.sleep(0.1)  # both are being read
+        asked[0].cancel()
+        await asked[1]
+        asked = [asyncio.create_task(batcher.answer(wanted(name), [1])) for name in ("left", "gone")]
+        await asyncio.sleep(0.1)
+        for task in asked:
+            task.cancel()
+        return await batcher.answer(wanted("next"), [1])
+
+    answerer = Slow(0.4)
+    [found] = batched(answerer, Limits(), scenario)
+    assert found.spans[0].text == "next"
+    assert answerer.batches == [["left", "stays"], ["left", "gone"], ["next"]]
+    assert answerer.done[0] == answerer.done[2] == Slow.steps
+    assert answerer.done[1] < Slow.steps
 
 
 # ---- real connections
