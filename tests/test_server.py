@@ -24,9 +24,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from schemathesis.generation import GenerationMode
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from polyspan.answering import Answerer, Answers, AskedError, Reading
 from polyspan.answering.asked import Asked
+from polyspan.cli.main import app
 from polyspan.encoding.spans import Span
 from polyspan.errors import PolyspanError
 from polyspan.server.app import create_app
@@ -212,6 +214,16 @@ def test_a_key_is_asked_for(tiny: Path) -> None:
         assert client.get("/health/live").status_code == client.get("/").status_code == 200
         assert client.get("/openapi.json").json()["components"]["securitySchemes"]
         assert KEY not in repr(Settings(api_key=KEY))
+
+
+def test_white_space_around_the_key_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Settings] = []
+    monkeypatch.setattr("polyspan.server.run.serve", lambda settings, announce: started.append(settings))
+    (tmp_path / "key").write_text(f" {KEY}\r\n", encoding="utf-8")
+    monkeypatch.setenv("POLYSPAN_API_KEY", f"{KEY}\n")
+    for arguments in ([], ["--api-key-file", str(tmp_path / "key")]):
+        CliRunner().invoke(app, ["serve", *arguments], catch_exceptions=False)
+    assert [settings.api_key for settings in started] == [KEY, KEY]
 
 
 def test_not_ready_while_it_loads(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
