@@ -187,6 +187,14 @@ def test_headers(client: TestClient, headers: dict[str, str], status: int) -> No
     assert client.post("/v1/answers", content=json.dumps(ONE), headers=headers).status_code == status
 
 
+def test_names_that_are_allowed_come_beside_the_loopbacks_own(tiny: Path) -> None:
+    settings = Settings(model=str(tiny), allowed_hosts=("answers.example",))
+    with TestClient(create_app(settings), base_url="http://localhost") as client:
+        for name, status in (("answers.example", 200), ("localhost:9", 200), ("127.0.0.1", 200), ("evil.example", 400)):
+            assert client.get("/health/live", headers={"Host": name}).status_code == status
+    assert Settings(host="0.0.0.0", allowed_hosts=("answers.example",)).allowed_hosts == ("answers.example",)
+
+
 @pytest.mark.parametrize("characters", ["\x00", "\x00\x01", "\u200b", "\u0301", "👩\u200d👧", "\U0010ffff", "\ufdd0"])
 def test_odd_characters_are_answered(client: TestClient, characters: str) -> None:
     reply = client.post("/v1/answers", json={"question": characters, "context": f"{characters} a {characters}"})
