@@ -123,6 +123,16 @@ def test_bad_rows_of_tables(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("last", ["B?,y", 'B?,"y"'], ids=["to the end", "to another quote"])
+def test_a_quote_that_is_not_closed_takes_no_rows_with_it(tmp_path: Path, last: str) -> None:
+    path, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    path.write_text(f'question,context\nWho?,x\nWho?,"open\nA?,x\n{last}\n', encoding="utf-8")
+    error = refused("predict", path, "--output", output, "--on-bad", "skip")
+    assert f"{path}: line 3: the quotes of this row do not end" in error
+    path.write_text(f'question,context\n{last}\nWho?,"o"pen\nWho?,"open', encoding="utf-8")
+    assert [(row.line, isinstance(row, BadRecord)) for row in read_records(path)] == [(2, False), (3, True), (4, True)]
+
+
 class Killed(Exception):
     pass
 
