@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from polyspan.answering.asked import Asked, AskedError, check_asked
@@ -229,10 +228,10 @@ class Answerer:
 
     def _find_calibration(self) -> Calibration | None:
         from polyspan.answering.calibration import load_calibration
-        from polyspan.models.load import resolve_model
+        from polyspan.models.load import model_folder
 
-        folder = Path(resolve_model(self.name))
-        return load_calibration(folder) if folder.is_dir() else None
+        folder = model_folder(self.name)
+        return None if folder is None else load_calibration(folder)
 
     def _least_score(self, precision: float | None) -> float:
         if precision is None:
