@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -498,6 +499,50 @@ def test_told_to_stop_it_answers_what_it_has_taken_on(tiny: Path) -> None:
     assert "POST /v1/answers 200" in errors
     assert SECRET not in errors
     assert "Traceback" not in errors
+
+
+SLOW = """
+import time
+from polyspan.answering import Answerer
+from polyspan.cli.main import run
+answer_many = Answerer.answer_many
+def slow(self, asked, *rest):
+    if asked[0].question == "slow" or {loading}:
+        time.sleep(90)
+    return answer_many(self, asked, *rest)
+Answerer.answer_many = slow
+run()
+"""
+
+
+@pytest.mark.parametrize("loading", [True, False], ids=["loads", "reads"])
+def test_a_second_interrupt_ends_it_at_once(tiny: Path, loading: bool) -> None:
+    command = [sys.executable, "-c", SLOW.format(loading=loading), "serve", "--model", str(tiny), "--port", "0"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[-1].rstrip("/")
+        if loading:
+            wait_for(lambda: httpx.get(f"{address}/health/ready").json()["stage"] == "warm-up")
+        else:
+            wait_for(lambda: _status(f"{address}/health/ready") == 200)
+            threading.Thread(target=_ask_slowly, args=[address]).start()
+            wait_for(lambda: "polyspan_requests_in_flight 1.0" in httpx.get(f"{address}/metrics").text)
+        process.send_signal(signal.SIGINT)
+        time.sleep(1.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(timeout=10) == -signal.SIGINT
+        finally:
+            process.kill()
+
+
+def _ask_slowly(address: str) -> None:
+    with suppress(httpx.HTTPError):
+        post(address, {"question": "slow", "context": TEXTS[0]})
 
 
 def _status(address: str) -> int:
