@@ -197,5 +197,5 @@ def test_the_command_fits_draws_saves_and_answerer_finds_it(tmp_path: Path, monk
     assert {path.name for path in output.iterdir()} >= {"calibration.json", "reliability.svg", "risk-coverage.svg"}
     saved = load_calibration(model)
     assert saved == Calibration(**{key: value for key, value in printed.items() if key != "measured"})
-    assert Answerer(str(model)).calibration == saved
+    assert Answerer(str(model)).calibration == load_calibration(output) == saved
     assert printed["no_answer_share"] == pytest.approx(0.5, abs=0.15)

@@ -279,6 +279,12 @@ def test_doctor_tests_itself() -> None:
     assert report["extras"]["offline"] is True
 
 
+def test_an_error_of_another_process_than_the_first_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    done = polyspan("evaluate", "--model", tmp_path / "x", "--data", "commons/test", code=1)
+    assert done.stderr == f"process 1: error: {tmp_path / 'x'}: no such folder\n"
+
+
 def test_the_installed_command_gives_one_line_and_a_code(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("polyspan")), "evaluate", "--model", str(tmp_path / "x")]
     done = subprocess.run([*command, "--data", "commons/test"], capture_output=True, text=True, check=False)

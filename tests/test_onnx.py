@@ -103,6 +103,13 @@ def test_an_export_is_known_by_its_folder(exported: Path) -> None:
         load_model(str(exported))
 
 
+def test_an_export_stays_on_the_cpu_wherever_it_is_told_to_go(exported: Path) -> None:
+    onnx = Answerer(str(exported))
+    wanted = onnx.answer(QUESTIONS[0], TEXTS[0])
+    onnx.loaded.model.to("meta")  # type: ignore[arg-type]
+    assert onnx.answer(QUESTIONS[0], TEXTS[0]) == wanted
+
+
 def test_answers_in_8_bits_do_not_depend_on_their_batch(
     rounded: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,6 +166,7 @@ def test_all_of_it_by_keyboard(page: Any) -> None:
     page.keyboard.insert_text(EMOJI)
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#answers button")
+    assert page.evaluate("document.activeElement.id") == "passage"  # stands where the text stood
     seen = []
     for _ in range(40):
         page.keyboard.press("Tab")
@@ -177,12 +178,23 @@ def test_all_of_it_by_keyboard(page: Any) -> None:
     assert page.locator("#passage").get_attribute("tabindex") == "0"  # it scrolls
 
 
+def test_enter_of_an_input_method_asks_nothing(page: Any) -> None:
+    page.fill("#context", EMOJI)
+    page.fill("#question", "誰が払った")
+    asked = """(keyCode) => !document.querySelector("#question").dispatchEvent(
+        new KeyboardEvent("keydown", { key: "Enter", keyCode, cancelable: true, bubbles: true }))"""
+    assert page.evaluate(asked, 229) is False
+    assert page.evaluate(asked, 13) is True
+
+
 def test_history_of_this_visit(page: Any) -> None:
     first = ask(page, "Who opened it? 😀", EMOJI)
     ask(page, "كم دفعت؟", ARABIC)
     assert page.locator("#history li").count() == 2
+    page.evaluate("document.querySelector('#question').lang = 'ar'")  # as an example leaves it
     page.locator("#history button").nth(1).click()
     assert page.locator("#question").input_value() == "Who opened it? 😀"
+    assert page.locator("#question").get_attribute("lang") != "ar"
     assert page.locator("#passage").text_content() == EMOJI
     assert page.locator("#answers .words").first.text_content() == first["answers"][0]["answer"]
     page.click("#forget")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 
 from polyspan.answering import Answerer, AskedError, Reading
+from polyspan.answering.calibration import Calibration
 from polyspan.answering.output import OutputError, ResumableOutput, join_shards
 from polyspan.answering.predict_file import CHUNK_RECORDS, predict_file
 from polyspan.answering.records import BadRecord, Record, read_records
+from polyspan.files import sha256
 from test_cli import polyspan, refused
 from tiny_models import TEXTS, tiny_bert
 
@@ -123,6 +126,16 @@ def test_bad_rows_of_tables(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("last", ["B?,y", 'B?,"y"'], ids=["to the end", "to another quote"])
+def test_a_quote_that_is_not_closed_takes_no_rows_with_it(tmp_path: Path, last: str) -> None:
+    path, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    path.write_text(f'question,context\nWho?,x\nWho?,"open\nA?,x\n{last}\n', encoding="utf-8")
+    error = refused("predict", path, "--output", output, "--on-bad", "skip")
+    assert f"{path}: line 3: the quotes of this row do not end" in error
+    path.write_text(f'question,context\n{last}\nWho?,"o"pen\nWho?,"open', encoding="utf-8")
+    assert [(row.line, isinstance(row, BadRecord)) for row in read_records(path)] == [(2, False), (3, True), (4, True)]
+
+
 class Killed(Exception):
     pass
 
@@ -216,6 +229,31 @@ def test_an_error_before_the_first_answer_leaves_nothing(tmp_path: Path, answere
         predict_file(answerer, source, output, Reading(precision=0.9))
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
     assert predict_file(answerer, source, output, Reading()).records == 3
+
+
+def test_a_model_of_the_hub_is_known_by_its_files(tmp_path: Path) -> None:
+    """Its weights are among the settings, and its calibration is found, in the hub's cache."""
+    cache = tmp_path / "hub/models--someone--tiny"
+    model = tiny_bert(cache / "snapshots" / ("0" * 40))
+    (cache / "refs").mkdir()
+    (cache / "refs/main").write_text("0" * 40, encoding="utf-8")
+    fitted = Calibration(
+        model="m", data="d", rows=9, no_answer_share=0.5, temperature=2.0, null_slope=1.0, null_bias=0.0
+    )
+    fitted.save(model)
+    write(tmp_path / "in.jsonl", questions(1))
+    asked = (
+        "from pathlib import Path; from polyspan.answering import Answerer, Reading;"
+        " from polyspan.answering.predict_file import _settings;"
+        " answerer = Answerer('someone/tiny');"
+        " print(answerer.calibration.temperature);"
+        " print(_settings(answerer, Path('in.jsonl'), Reading(), (1, 1))['weights'][0])"
+    )
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", asked], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["2.0", sha256(model / "model.safetensors")]
 
 
 def test_shards_are_known_by_their_whole_name(tmp_path: Path) -> None:

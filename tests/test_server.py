@@ -12,8 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from schemathesis.generation import GenerationMode
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from polyspan.answering import Answerer, Answers, AskedError, Reading
 from polyspan.answering.asked import Asked
+from polyspan.cli.main import app
 from polyspan.encoding.spans import Span
 from polyspan.errors import PolyspanError
 from polyspan.server.app import create_app
@@ -185,6 +188,14 @@ def test_headers(client: TestClient, headers: dict[str, str], status: int) -> No
     assert client.post("/v1/answers", content=json.dumps(ONE), headers=headers).status_code == status
 
 
+def test_names_that_are_allowed_come_beside_the_loopbacks_own(tiny: Path) -> None:
+    settings = Settings(model=str(tiny), allowed_hosts=("answers.example",))
+    with TestClient(create_app(settings), base_url="http://localhost") as client:
+        for name, status in (("answers.example", 200), ("localhost:9", 200), ("127.0.0.1", 200), ("evil.example", 400)):
+            assert client.get("/health/live", headers={"Host": name}).status_code == status
+    assert Settings(host="0.0.0.0", allowed_hosts=("answers.example",)).allowed_hosts == ("answers.example",)
+
+
 @pytest.mark.parametrize("characters", ["\x00", "\x00\x01", "\u200b", "\u0301", "👩\u200d👧", "\U0010ffff", "\ufdd0"])
 def test_odd_characters_are_answered(client: TestClient, characters: str) -> None:
     reply = client.post("/v1/answers", json={"question": characters, "context": f"{characters} a {characters}"})
@@ -212,6 +223,16 @@ def test_a_key_is_asked_for(tiny: Path) -> None:
         assert client.get("/health/live").status_code == client.get("/").status_code == 200
         assert client.get("/openapi.json").json()["components"]["securitySchemes"]
         assert KEY not in repr(Settings(api_key=KEY))
+
+
+def test_white_space_around_the_key_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Settings] = []
+    monkeypatch.setattr("polyspan.server.run.serve", lambda settings, announce: started.append(settings))
+    (tmp_path / "key").write_text(f" {KEY}\r\n", encoding="utf-8")
+    monkeypatch.setenv("POLYSPAN_API_KEY", f"{KEY}\n")
+    for arguments in ([], ["--api-key-file", str(tmp_path / "key")]):
+        CliRunner().invoke(app, ["serve", *arguments], catch_exceptions=False)
+    assert [settings.api_key for settings in started] == [KEY, KEY]
 
 
 def test_not_ready_while_it_loads(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,17 +296,25 @@ def test_it_keeps_to_its_own_description(address: str, mode: GenerationMode) -> 
 
 
 class Slow:
-    """An answerer that takes its time, and notes what it was asked together."""
+    """An answerer that takes its time in a few steps, and notes what it was asked together and how far it came."""
 
     calibration = None
+    steps = 4
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
         self.batches: list[list[str]] = []
+        self.done: list[int] = []
 
-    def answer_many(self, asked: Sequence[Asked], reading: Reading) -> list[Answers]:
+    def answer_many(
+        self, asked: Sequence[Asked], reading: Reading, progress: Callable[[int, int], None]
+    ) -> list[Answers]:
         self.batches.append([item.question for item in asked])
-        time.sleep(self.seconds)
+        self.done.append(0)
+        for step in range(1, self.steps + 1):
+            time.sleep(self.seconds / self.steps)
+            self.done[-1] = step
+            progress(step, self.steps)
         if any(item.question == "broken" for item in asked):
             raise AskedError("cannot be read")
         return [Answers([Span(a.question, 0, 1, 0.5)] * reading.top_k, 0.1) for a in asked]
@@ -366,6 +395,38 @@ def test_questions_of_those_who_left_are_not_read() -> None:
     assert answerer.batches == [["a"], ["b"]]
 
 
+def test_nothing_of_those_who_left_is_kept() -> None:
+    async def scenario(batcher: Batcher) -> None:
+        asked = [asyncio.create_task(batcher.answer(wanted(name), [1])) for name in ("a", "gone", "b")]
+        await asyncio.sleep(0.05)
+        asked[1].cancel()
+        await asyncio.wait([asked[1]])
+        assert [job.wanted.asked.question for job in batcher._waiting] == ["b"]
+        await asyncio.gather(asked[0], asked[2])
+
+    batched(Slow(0.2), Limits(batch_windows=1), scenario)
+
+
+def test_a_read_is_given_up_when_all_who_asked_have_left() -> None:
+    async def scenario(batcher: Batcher) -> list[Answers]:
+        asked = [asyncio.create_task(batcher.answer(wanted(name), [1])) for name in ("left", "stays")]
+        await asyncio.sleep(0.1)  # both are being read
+        asked[0].cancel()
+        await asked[1]
+        asked = [asyncio.create_task(batcher.answer(wanted(name), [1])) for name in ("left", "gone")]
+        await asyncio.sleep(0.1)
+        for task in asked:
+            task.cancel()
+        return await batcher.answer(wanted("next"), [1])
+
+    answerer = Slow(0.4)
+    [found] = batched(answerer, Limits(), scenario)
+    assert found.spans[0].text == "next"
+    assert answerer.batches == [["left", "stays"], ["left", "gone"], ["next"]]
+    assert answerer.done[0] == answerer.done[2] == Slow.steps
+    assert answerer.done[1] < Slow.steps
+
+
 # ---- real connections
 
 
@@ -438,6 +499,50 @@ def test_told_to_stop_it_answers_what_it_has_taken_on(tiny: Path) -> None:
     assert "POST /v1/answers 200" in errors
     assert SECRET not in errors
     assert "Traceback" not in errors
+
+
+SLOW = """
+import time
+from polyspan.answering import Answerer
+from polyspan.cli.main import run
+answer_many = Answerer.answer_many
+def slow(self, asked, *rest):
+    if asked[0].question == "slow" or {loading}:
+        time.sleep(90)
+    return answer_many(self, asked, *rest)
+Answerer.answer_many = slow
+run()
+"""
+
+
+@pytest.mark.parametrize("loading", [True, False], ids=["loads", "reads"])
+def test_a_second_interrupt_ends_it_at_once(tiny: Path, loading: bool) -> None:
+    command = [sys.executable, "-c", SLOW.format(loading=loading), "serve", "--model", str(tiny), "--port", "0"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[-1].rstrip("/")
+        if loading:
+            wait_for(lambda: httpx.get(f"{address}/health/ready").json()["stage"] == "warm-up")
+        else:
+            wait_for(lambda: _status(f"{address}/health/ready") == 200)
+            threading.Thread(target=_ask_slowly, args=[address]).start()
+            wait_for(lambda: "polyspan_requests_in_flight 1.0" in httpx.get(f"{address}/metrics").text)
+        process.send_signal(signal.SIGINT)
+        time.sleep(1.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(timeout=10) == -signal.SIGINT
+        finally:
+            process.kill()
+
+
+def _ask_slowly(address: str) -> None:
+    with suppress(httpx.HTTPError):
+        post(address, {"question": "slow", "context": TEXTS[0]})
 
 
 def _status(address: str) -> int:

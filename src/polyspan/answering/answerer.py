@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from polyspan.answering.asked import Asked, AskedError, check_asked
@@ -57,8 +56,8 @@ class Reading:
             given to be right; needs a calibrated model.
         guess_languages: say what languages question and context seem to be in; needs the extra
             ``languages``. A calibrated model takes the temperature of that pair of languages.
-        windows_apart: compare the windows of a long context by each one's own probabilities, as
-            transformers 4 did, instead of by their logits.
+        windows_apart: do not join the windows of a long context: ``top_k`` answers of each, by its own
+            probabilities, window by window, which is what transformers 4 began with.
     """
 
     top_k: int = 1
@@ -197,7 +196,7 @@ class Answerer:
                 self.loaded.tokenizer,
                 ParallelCorpus("asked", seeds, passages),
                 [Pair(id_, LANGUAGE, LANGUAGE) for id_ in seeds],
-                top_k=max(reading.top_k, LOOKED_AT),
+                top_k=reading.top_k if reading.windows_apart else max(reading.top_k, LOOKED_AT),
                 max_length=min(reading.max_seq_len, self.longest_window),
                 overlap=reading.doc_stride,
                 max_answer_tokens=reading.max_answer_len,
@@ -205,8 +204,9 @@ class Answerer:
                 scaling=lambda pair: calibration.scaling(known[int(pair.id)]) if calibration else UNSCALED,
                 apart=reading.windows_apart,
             )
+        most = None if reading.windows_apart else reading.top_k
         return [
-            Answers([span for span in found.spans[: reading.top_k] if span.score >= least], found.no_answer, pair)
+            Answers([span for span in found.spans[:most] if span.score >= least], found.no_answer, pair)
             for found, pair in zip(predictions, known, strict=True)
         ]
 
@@ -228,10 +228,10 @@ class Answerer:
 
     def _find_calibration(self) -> Calibration | None:
         from polyspan.answering.calibration import load_calibration
-        from polyspan.models.load import resolve_model
+        from polyspan.models.load import model_folder
 
-        folder = Path(resolve_model(self.name))
-        return load_calibration(folder) if folder.is_dir() else None
+        folder = model_folder(self.name)
+        return None if folder is None else load_calibration(folder)
 
     def _least_score(self, precision: float | None) -> float:
         if precision is None:

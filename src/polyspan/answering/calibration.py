@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from polyspan.encoding.spans import Scaling
 from polyspan.errors import PolyspanError
@@ -66,6 +67,12 @@ class Calibration(_Part):
     null_bias: float
     pairs: tuple[PairTemperature, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_measured(cls, data: Any) -> Any:
+        """The file that ``polyspan calibrate`` writes into ``--output`` also says what it measured."""
+        return {key: data[key] for key in data if key != "measured"} if isinstance(data, dict) else data
 
     def scaling(self, languages: tuple[str, str] | None = None) -> Scaling:
         """For a question and a context in these languages, or in unknown ones."""

@@ -33,7 +33,7 @@ from polyspan.models.load import (
     LoadedModel,
     load_model,
     longest_window,
-    resolve_model,
+    model_folder,
     save_around_weights,
 )
 
@@ -91,9 +91,9 @@ def export_model(
         write_graph(graph, aside / ONNX_FILE)
         del graph
         save_around_weights(before.model.config, before.tokenizer, aside)
-        calibration = Path(resolve_model(name)) / CALIBRATION_FILE
-        if calibration.is_file():
-            shutil.copyfile(calibration, aside / CALIBRATION_FILE)
+        folder = model_folder(name)
+        if folder is not None and (folder / CALIBRATION_FILE).is_file():
+            shutil.copyfile(folder / CALIBRATION_FILE, aside / CALIBRATION_FILE)
         after = LoadedModel(cast("PreTrainedModel", OnnxReader(aside)), before.tokenizer, name, fresh_head=False)
         checks = check_export(before, after, gate, say)
         report = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
@@ -66,6 +67,8 @@ def open_session(model: Path | bytes) -> Any:
 class OnnxReader(nn.Module):
     """Start and end logits from ``onnxruntime``, in the call shape of a ``transformers`` model.
 
+    It runs on the CPU, wherever it is told to go.
+
     Args:
         folder: holds ``model.onnx`` and ``config.json``.
 
@@ -82,6 +85,9 @@ class OnnxReader(nn.Module):
         self.config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         # Callers ask a model's parameters where it runs.
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        return self
 
     def forward(self, **inputs: Tensor) -> QuestionAnsweringModelOutput:
         """Logits of a batch.

@@ -7,12 +7,14 @@ words, candidates with the same text joined and their scores added.
 
 It differs in two ways. Scores take the chance of "no answer" into account and, where the model is
 calibrated, how sure it may be. White space at the edges of an answer is cut off. Like that pipeline, and
-unlike `Answerer.answer`, it compares the windows of a long context each by its own probabilities.
+unlike `Answerer.answer`, it takes candidates from each window of a long context by its own probabilities,
+so that the scores of words that stand in several windows can add up to more than 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 Result = dict[str, Any] | list[dict[str, Any]]
 
 MAX_ANSWER_LEN = 15
-STREAM_CHUNK = 32
 
 
 def call_as_pipeline(
@@ -60,7 +61,8 @@ def call_as_pipeline(
         handle_impossible_answer: let "no answer", an empty string at 0, compete with the others.
         align_to_words: stretch answers to whole words. Better left out for languages written
             without spaces, where a word can be a clause.
-        max_question_len, padding, batch_size, num_workers: taken and not needed.
+        batch_size: how many examples of a generator are taken and answered together; 1 by default.
+        max_question_len, padding, num_workers: taken and not needed.
 
     Returns:
         A dictionary for one example and ``top_k=1``, a list of dictionaries for more answers, a list
@@ -75,7 +77,7 @@ def call_as_pipeline(
     if wanted < 1:
         raise AskedError(f"top_k must be 1 or more, not {wanted}")
     reading = Reading(
-        # Candidates become fewer when they are stretched to the same words.
+        # Of each window; candidates become fewer when they are stretched to the same words.
         top_k=wanted * 2 + 10 if align_to_words else wanted,
         max_answer_len=_first(max_answer_len, MAX_ANSWER_LEN),
         doc_stride=_first(doc_stride, min(window // 2, 128)),
@@ -95,7 +97,7 @@ def call_as_pipeline(
 
     examples = read_examples(args, inputs)
     if isinstance(examples, GeneratorType):
-        return _stream(examples, answer)
+        return _stream(examples, answer, batch_size or 1)
     asked = [read_example(example) for example in examples]
     results = answer(asked)
     return results[0] if len(results) == 1 else results
@@ -145,7 +147,7 @@ def read_example(example: Any) -> Asked:
 
 
 def _join(found: Answers, context: str, words: Words | None, handle_impossible: bool) -> list[dict[str, Any]]:
-    """Stretch to words, join equal texts, let "no answer" compete; best first."""
+    """Stretch to words, join equal texts at the place of the first, let "no answer" compete; best first."""
     joined: dict[str, dict[str, Any]] = {}
     for span in found.spans:
         start, end = words.around(span.start, span.end) if words is not None else (span.start, span.end)
@@ -158,14 +160,11 @@ def _join(found: Answers, context: str, words: Words | None, handle_impossible: 
     return sorted(ranked, key=lambda item: -item["score"])
 
 
-def _stream(examples: Iterable[Any], answer: Any) -> Iterator[Result]:
-    chunk: list[Asked] = []
-    for example in examples:
-        chunk.append(read_example(example))
-        if len(chunk) == STREAM_CHUNK:
-            yield from answer(chunk)
-            chunk = []
-    yield from answer(chunk)
+def _stream(
+    examples: Iterator[Any], answer: Callable[[list[Asked]], list[Result]], batch_size: int
+) -> Iterator[Result]:
+    while batch := [read_example(example) for example in islice(examples, batch_size)]:
+        yield from answer(batch)
 
 
 def _first(*values: int | None) -> int:

@@ -167,10 +167,10 @@ def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
 
 
 def _settings(answerer: Answerer, path: Path, reading: Reading, shard: tuple[int, int]) -> dict[str, Any]:
-    from polyspan.models.load import resolve_model
+    from polyspan.models.load import model_folder
 
-    folder = Path(resolve_model(answerer.name))
-    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.onnx*")]) if folder.is_dir() else []
+    folder = model_folder(answerer.name)
+    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.onnx*")]) if folder else []
     calibration = "" if answerer.calibration is None else answerer.calibration.model_dump_json()
     return {
         "data": sha256(path),

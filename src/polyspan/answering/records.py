@@ -50,8 +50,8 @@ def read_records(path: Path) -> Iterator[Record | BadRecord]:
     ``context_language`` are taken along, anything else is ignored. Empty lines are no records.
 
     Raises:
-        CorpusError: no such file, packed, an unknown suffix, a table without the two columns, or JSON that
-            is not in SQuAD's layout.
+        CorpusError: no such file, packed, an unknown suffix, a table without the two columns or with a
+            quote that is not closed, or JSON that is not in SQuAD's layout.
     """
     refuse_packed(path)
     suffix = path.suffix.lower()
@@ -110,6 +110,11 @@ def _table(path: Path) -> Iterator[Record | BadRecord]:
             except StopIteration:
                 return
             except csv.Error as error:
+                if rows.line_num > line:  # the lines after it were taken for its text, so it cannot be passed over
+                    raise CorpusError(
+                        f"{path}: line {line}: the quotes of this row do not end where a cell does ({error},"
+                        f" line {rows.line_num}); close them, and write a quote within a cell twice"
+                    ) from error
                 yield BadRecord(line, f"not a readable row ({error})")
                 continue
             if not any(cell.strip() for cell in row):

@@ -29,7 +29,7 @@ from polyspan.cli import (
     train,
 )
 from polyspan.errors import PolyspanError
-from polyspan.processes import is_main_process
+from polyspan.processes import is_main_process, process_index
 
 app = typer.Typer(
     help="Question answering across languages: train, measure and serve span readers.",
@@ -78,6 +78,5 @@ def run() -> None:
 
 
 def _complain(message: str) -> None:
-    """Of several processes that work on one command, the first speaks."""
-    if is_main_process():
-        print(message, file=sys.stderr)
+    """On standard error; of several processes that work on one command, those after the first give their number."""
+    print(message if is_main_process() else f"process {process_index()}: {message}", file=sys.stderr)

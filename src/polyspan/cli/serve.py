@@ -52,7 +52,7 @@ def serve(
     from polyspan.files import read_text
     from polyspan.server.settings import LOOPBACK, Limits, Settings
 
-    api_key = os.environ.get(KEY_VARIABLE) or None
+    api_key = os.environ.get(KEY_VARIABLE, "").strip() or None
     if api_key_file is not None:
         api_key = read_text(api_key_file, ServerError).strip()
     if api_key is not None and (len(api_key) < 8 or not api_key.isascii()):

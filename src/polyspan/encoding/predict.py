@@ -40,7 +40,7 @@ class Prediction:
 
     Attributes:
         pair: the question and context languages and the id.
-        spans: best first.
+        spans: best first; with ``apart`` so for each window, one window after the other.
         no_answer: probability that the context holds no answer.
     """
 
@@ -79,7 +79,7 @@ def predict(
         batch_tokens: tokens of a batch, padding included; what suits the device when None.
         progress: called with the tokens read and their total after each batch; time goes by them.
         scaling: how the logits of a pair become probabilities; as they stand by default.
-        apart: of `rank_spans`: compare windows by their own probabilities.
+        apart: of `rank_spans`: ``top_k`` answers of each window, by its own probabilities.
     """
     windows = make_windows(tokenise_corpus(corpus, pairs, tokenizer), pairs, max_length, overlap, labelled=False)
     scalings = [scaling(pair) if scaling else UNSCALED for pair in pairs]

@@ -150,7 +150,8 @@ def rank_spans(
             logits that were divided by the temperature.
         top_k: how many spans to return.
         scaling: of "no answer".
-        apart: compare spans by their probability within their own window, instead of within all.
+        apart: join nothing: the best ``top_k`` spans of each window by their probability within it,
+            window by window.
 
     Returns:
         Spans, best first, empty where there is none; and the probability of "no answer". A span's
@@ -158,18 +159,31 @@ def rank_spans(
         of what "no answer" leaves.
     """
     parts = list(windows)
-    groups = [[part] for part in parts] if apart else [parts]
+    groups = [[part] for part in sorted(parts, key=lambda part: part[0])] if apart else [parts]
     no_answer = 1.0
-    scored: list[tuple[float, float, int, int]] = []
+    spans: list[Span] = []
     for group in groups:
         total = _logsumexp([c.start_total + c.end_total for _, c in group])
         odds = scaling.null_slope * (min(c.null for _, c in group) - total) + scaling.null_bias
         # log(1 - no_answer) is minus the softplus of the log odds.
         mass = total + _logsumexp([0.0, odds])
         no_answer = min(no_answer, math.exp(odds - _logsumexp([0.0, odds])))
-        scored += (
+        scored = [
             (value - mass, value, begin + first, begin + last) for begin, c in group for first, last, value in c.spans
-        )
+        ]
+        spans += _best_stretches(text, context, scored, top_k)
+    return spans, no_answer
+
+
+def _best_stretches(
+    text: TokenisedText, context: str, scored: list[tuple[float, float, int, int]], top_k: int
+) -> list[Span]:
+    """The best spans as characters, each stretch once.
+
+    Args:
+        text, context, top_k: of `rank_spans`.
+        scored: log probability, value, first and last token of each.
+    """
     spans: list[Span] = []
     seen: set[tuple[int, int]] = set()
     for score, _, first, last in sorted(scored, key=lambda item: (-item[0], -item[1], item[2], item[3])):
@@ -180,7 +194,7 @@ def rank_spans(
         spans.append(Span(context[start:end], start, end, math.exp(min(score, 0.0))))  # only rounding is above 0
         if len(spans) == top_k:
             break
-    return spans, no_answer
+    return spans
 
 
 def _end(text: TokenisedText, context: str, last: int) -> int:

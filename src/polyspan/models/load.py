@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -81,7 +81,7 @@ def load_model(
 
     place = resolve_model(name)
     _refuse_pickle(name, place)
-    _refuse_unreachable(name, place)
+    _reach(name, place)
     options: dict[str, Any] = {"attn_implementation": attn_implementation} if attn_implementation else {}
     with _quiet():
         try:
@@ -186,6 +186,17 @@ def resolve_model(name: str) -> str:
     return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
 
 
+def model_folder(name: str) -> Path | None:
+    """Where the files of a model that was loaded lie: its folder, or the hub's copy of it on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    place = resolve_model(name)
+    if Path(place).is_dir():
+        return Path(place)
+    config = try_to_load_from_cache(place, "config.json")
+    return Path(config).parent if isinstance(config, str) else None
+
+
 def pack_model(folder: Path, path: Path, about: dict[str, str]) -> None:
     """Pack a model trained from the embedded encoder, for shipping."""
     loaded = load_model(str(folder))
@@ -270,17 +281,22 @@ def _refuse_pickle(name: str, place: str) -> None:
         raise ModelError(f"{name}: holds no weights (*.safetensors)")
 
 
-def _refuse_unreachable(name: str, place: str) -> None:
-    """One attempt for a hub id, so that a missing connection is not waited for file by file."""
+def _reach(name: str, place: str) -> None:
+    """One attempt for a hub id, so that a missing connection is not waited for file by file.
+
+    It also fetches the model's calibration, if there is one.
+    """
     if Path(place).is_dir():
         return
     if place.startswith("polyspan-") and "/" not in place:
         raise ModelError(f"{name}: no shipped model and no folder of this name; {', '.join(SHIPPED)} ship")
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 
     try:
         hf_hub_download(place, "config.json")
+        with suppress(EntryNotFoundError):
+            hf_hub_download(place, CALIBRATION_FILE)  # which transformers does not fetch
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(

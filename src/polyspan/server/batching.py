@@ -30,6 +30,10 @@ class Job:
     found: asyncio.Future[Answers] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
+class AllLeft(Exception):
+    """Nobody waits any more for what is being read."""
+
+
 class Batcher:
     """One model, asked by many requests.
 
@@ -52,8 +56,8 @@ class Batcher:
 
     @property
     def waiting_windows(self) -> int:
-        """Windows of questions that wait and that somebody still waits for."""
-        return sum(job.windows for job in self._waiting if not job.found.done())
+        """Windows of the questions that wait."""
+        return sum(job.windows for job in self._waiting)
 
     def refuse_if_full(self, windows: int = 1) -> None:
         """Whether so many more windows may wait.
@@ -69,7 +73,7 @@ class Batcher:
     async def answer(self, wanted: Sequence[Wanted], windows: Sequence[int]) -> list[Answers]:
         """Wait for the model's answers, in the order of the questions.
 
-        Cancelling it withdraws the questions that are not being read yet.
+        Cancelling it withdraws the questions; what is being read is read on only for others in the batch.
 
         Args:
             wanted: the questions of a request.
@@ -87,16 +91,19 @@ class Batcher:
         finally:
             for job in jobs:
                 job.found.cancel()
+            self._waiting = deque(job for job in self._waiting if not job.found.done())
 
     async def run(self) -> None:
         """Read what comes, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            batch = await self._gather()
+            batch = [job for job in await self._gather() if not job.found.done()]
             if not batch:
                 continue
             began = loop.time()
-            results = await loop.run_in_executor(self.executor, self._read, [job.wanted for job in batch])
+            results = await loop.run_in_executor(self.executor, self._read, batch)
+            if _all_left(batch):
+                continue
             self._note(sum(job.windows for job in batch), loop.time() - began)
             for job, result in zip(batch, results, strict=True):
                 if job.found.done():
@@ -107,7 +114,7 @@ class Batcher:
                     job.found.set_exception(result)
 
     async def _gather(self) -> list[Job]:
-        """The next batch; empty where those who asked have gone."""
+        """The next batch, of one question or more."""
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
@@ -127,20 +134,27 @@ class Batcher:
         room = self.limits.batch_windows - sum(job.windows for job in batch)
         while self._waiting:
             job = self._waiting[0]
-            if job.found.done():
-                self._waiting.popleft()
-                continue
             if batch and (job.windows > room or _depth(job) != _depth(batch[0])):
                 return False
             batch.append(self._waiting.popleft())
             room -= job.windows
         return room > 0
 
-    def _read(self, batch: list[Wanted]) -> list[Answers | Exception]:
+    def _read(self, batch: list[Job]) -> list[Answers | Exception]:
         """In the model's thread. A question that breaks the model does not take the others with it."""
+
+        def stop_if_all_left(done: int, total: int) -> None:
+            if _all_left(batch):
+                raise AllLeft
+
+        wanted = [job.wanted for job in batch]
         try:
-            found = self.answerer.answer_many([w.asked for w in batch], Reading(max(w.top_k for w in batch)))
-            return [replace(a, spans=a.spans[: w.top_k]) for a, w in zip(found, batch, strict=True)]
+            found = self.answerer.answer_many(
+                [w.asked for w in wanted], Reading(max(w.top_k for w in wanted)), stop_if_all_left
+            )
+            return [replace(a, spans=a.spans[: w.top_k]) for a, w in zip(found, wanted, strict=True)]
+        except AllLeft as left:
+            return [left] * len(batch)
         except Exception as error:
             return [error] if len(batch) == 1 else [result for item in batch for result in self._read([item])]
 
@@ -149,6 +163,10 @@ class Batcher:
         old = self.windows_per_second or rate
         self.windows_per_second = old + SMOOTHING * (rate - old)
         self.metrics.batch(windows, seconds)
+
+
+def _all_left(batch: Sequence[Job]) -> bool:
+    return all(job.found.done() for job in batch)
 
 
 def _depth(job: Job) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -64,6 +66,15 @@ class ImpatientProtocol(H11Protocol):
             self.transport.close()
 
 
+class InterruptibleServer(uvicorn.Server):
+    """A server that is ended at once by a second Ctrl-C, also while the model is at work."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if sig == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT; requests that are at work are still answered.
 
@@ -78,7 +89,11 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     listening = _listen(settings.host, settings.port)
     server, app = make_server(settings)
     announce(_address(listening))
-    server.run(sockets=[listening])
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # uvicorn set it back, and Python waits for the model's thread
+        raise
     failure: Exception | None = app.state.host.failure
     if isinstance(failure, (PolyspanError, OSError)):
         raise failure
@@ -102,7 +117,7 @@ def make_server(settings: Settings) -> tuple[uvicorn.Server, FastAPI]:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(limits.answer_seconds + limits.body_seconds + GRACE_SECONDS),
     )
-    server = uvicorn.Server(config)
+    server = InterruptibleServer(config)
     return server, app
 
 

@@ -48,8 +48,8 @@ class Settings(BaseModel):
         model: shipped name, folder or hub id; the shipped default when None.
         host, port: where it listens; port 0 takes a free one.
         api_key: asked for under ``/v1`` and ``/metrics``; nobody is asked when None.
-        allowed_hosts: names by which it may be called; on the loopback its own names, so that a foreign
-            page cannot reach it under a name of its own (DNS rebinding); elsewhere any when empty.
+        allowed_hosts: names by which it may be called; on the loopback its own names are added, so that a
+            foreign page cannot reach it under a name of its own (DNS rebinding); elsewhere any when empty.
         limits: see `Limits`.
     """
 
@@ -64,6 +64,6 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _own_names(self) -> Self:
-        if not self.allowed_hosts and self.host in LOOPBACK:
-            object.__setattr__(self, "allowed_hosts", LOOPBACK)
+        if self.host in LOOPBACK:
+            object.__setattr__(self, "allowed_hosts", (*LOOPBACK, *self.allowed_hosts))
         return self

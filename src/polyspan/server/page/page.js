@@ -193,6 +193,7 @@ function showPassage(text, located, unsure) {
   at.passage.lang = language(text);
   at.passage.classList.toggle("unsure", unsure);
   at.passage.hidden = false;
+  if (document.activeElement === at.context) at.passage.focus({ preventScroll: true });
   at.context.hidden = true;
   at.edit.hidden = false;
 }
@@ -251,6 +252,7 @@ function showHistory() {
       );
       button.addEventListener("click", () => {
         at.question.value = request.question;
+        at.question.lang = language(request.question);
         hideProblem();
         show(entry);
       });
@@ -306,7 +308,8 @@ at.form.addEventListener("submit", (event) => {
   ask();
 });
 at.question.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+  // In Safari, the Enter that takes an input method's word has keyCode 229 and comes after the composing.
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.keyCode !== 229) {
     event.preventDefault();
     if (!working) ask();
   }
