@@ -20,7 +20,7 @@ from tiny_runs import digest, quiet, recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SHARED = {"bert": True, "xlm-roberta": True, "modern-bert": True, "deberta-v2": False}
+SHARED = {"bert": True, "distil-bert": True, "xlm-roberta": True, "modern-bert": True, "deberta-v2": False}
 """DeBERTa's layers all read relative positions, which are trained."""
 
 
