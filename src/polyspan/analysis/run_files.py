@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from polyspan.errors import PolyspanError
+from polyspan.files import read_text
 
 
 class _Shape(BaseModel):
@@ -146,10 +147,7 @@ def read_object(path: Path, shape: type[_Shape], error: type[PolyspanError]) -> 
     """
     if not path.is_file():
         return None
-    try:
-        return _checked(path.read_text(encoding="utf-8"), shape, str(path), error)
-    except (OSError, UnicodeDecodeError) as problem:
-        raise error(f"{path}: cannot be read ({problem})") from problem
+    return _checked(read_text(path, error), shape, str(path), error)
 
 
 def read_lines(path: Path, shape: type[_Shape], error: type[PolyspanError]) -> list[Any]:
@@ -159,11 +157,8 @@ def read_lines(path: Path, shape: type[_Shape], error: type[PolyspanError]) -> l
     """
     if not path.is_file():
         return []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise error(f"{path}: cannot be read ({problem})") from problem
-    return [_checked(line, shape, f"{path}: line {number}", error) for number, line in enumerate(lines, start=1)]
+    lines = enumerate(read_text(path, error).splitlines(), start=1)
+    return [_checked(line, shape, f"{path}: line {number}", error) for number, line in lines]
 
 
 def _checked(text: str, shape: type[_Shape], place: str, error: type[PolyspanError]) -> Any:

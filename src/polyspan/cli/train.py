@@ -24,14 +24,14 @@ def train(
     from rich.console import Console
 
     from polyspan.evaluation.matrix import render_averages, render_matrix
-    from polyspan.experiments.recipe import RECIPE_FILE, load_recipe
+    from polyspan.experiments.recipe import RECIPE_FILE, load_recipe, split_setting
     from polyspan.experiments.run import run_recipe
     from polyspan.experiments.set_up import RunError
 
     console = Console(stderr=True)
     chosen = load_recipe(recipe / RECIPE_FILE if recipe.is_dir() else recipe, settings)
     if recipe.is_dir():  # which may have been moved
-        if any(setting.partition("=")[0].strip() == "run_dir" for setting in settings or []):
+        if any(split_setting(setting)[0] == "run_dir" for setting in settings or []):
             raise RunError(f"--set run_dir: a run goes on where it is, in {recipe}; name a recipe to begin another")
         chosen = chosen.model_copy(update={"run_dir": recipe})
     if resume and not (chosen.run_dir / RECIPE_FILE).is_file():

@@ -213,6 +213,18 @@ def load_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
         raise RecipeError(f"{path}: {_first_problem(error)}") from error
 
 
+def split_setting(setting: str) -> tuple[str, str]:
+    """The key and the value of a ``--set``.
+
+    Raises:
+        RecipeError: it is no key=value.
+    """
+    key, separator, value = setting.partition("=")
+    if not separator or not key:
+        raise RecipeError(f"--set {setting}: write it as key=value, such as training.epochs=2")
+    return key, value
+
+
 def takes_whole_numbers(key: str) -> bool:
     """Whether a dotted key of a recipe is a number that must be whole."""
     kinds: set[Any] = {Recipe}
@@ -235,9 +247,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def _apply(tree: dict[str, Any], setting: str) -> None:
-    key, separator, value = setting.partition("=")
-    if not separator or not key:
-        raise RecipeError(f"--set {setting}: write it as key=value, such as training.epochs=2")
+    key, value = split_setting(setting)
     *sections, last = key.split(".")
     for section in sections:
         if tree.get(section) is None:  # also a section that is written out as null

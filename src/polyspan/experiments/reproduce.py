@@ -12,7 +12,7 @@ from polyspan.evaluation.record import EvaluationRecord, full_path
 from polyspan.evaluation.rows import PREDICTIONS
 from polyspan.experiments.evaluate import evaluate_model, refuse_other_evaluation, what_differs
 from polyspan.experiments.leakage import check_evaluation, check_policy
-from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, load_recipe
+from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, load_recipe, split_setting
 from polyspan.experiments.run import RunStopped, run_recipe
 from polyspan.experiments.shipped import shipped_recipes
 
@@ -114,7 +114,7 @@ def plan_steps(
     if unknown := [row for row in chosen if row not in known]:
         raise ReproduceError(f"--rows {unknown[0]}: the rows of {group} are {', '.join(known)}")
     for setting in settings:
-        if (key := setting.partition("=")[0].strip()) in OPTIONS:
+        if (key := split_setting(setting)[0]) in OPTIONS:
             raise ReproduceError(f"--set {key}: every row has its own; use {OPTIONS[key]}")
     files = shipped_recipes()
     place = _placer(group, folder, data)

@@ -30,17 +30,6 @@ CALIBRATION_FILE = "calibration.json"
 FOLDER_VERSION = 2
 """Raised when what is written into the cached folders changes."""
 UNLIMITED = 2**20
-DROPOUT_FIELDS = (
-    "dropout",
-    "classifier_dropout",
-    "qa_dropout",
-    "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "attention_dropout",
-    "embedding_dropout",
-    "mlp_dropout",
-    "pooler_dropout",
-)
 
 
 class ModelError(PolyspanError):
@@ -87,8 +76,8 @@ def load_model(
         try:
             config = AutoConfig.from_pretrained(place, trust_remote_code=False)
             if dropout is not None:
-                for field in DROPOUT_FIELDS:
-                    if hasattr(config, field):
+                for field, value in config.to_dict().items():
+                    if "dropout" in field and type(value) in (int, float):  # every kind has names of its own
                         setattr(config, field, dropout)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
