@@ -143,6 +143,23 @@ def test_groups_are_runs_of_one_method(folders: dict[str, Path]) -> None:
     assert "the luck of training, from Two's 2 runs; base is taken as trained" in found["note"]
 
 
+def test_runs_are_paired_by_the_seeds_of_their_recipes(folders: dict[str, Path], tmp_path: Path) -> None:
+    for name, seed in (("base", 2), ("better", 1)):
+        recipe = f"seed: {seed}\nmodel: m\ndata: {{}}\nobjective: {{}}\ntraining: {{}}\n"
+        (folders[name] / "recipe.yaml").write_text(recipe)
+    groups = [f"A={folders['base']},{folders['better']}", f"B={folders['better']},{folders['base']}"]
+    options = ["--group", groups[0], "--group", groups[1], "--draws", 300, "--json"]
+    (found,) = json.loads(command(*options))["comparisons"]
+    assert found["seeds_paired"] is True
+    assert "from A's 2 and B's 2 runs, paired by their random seeds." in found["note"]
+    # Of one seed each has the same run, so that nothing is left to luck.
+    assert found["metrics"]["f1"]["averages"]["gxlt"]["difference"] == {"value": 0, "low": 0, "high": 0}
+    (folders["base"] / "recipe.yaml").unlink()
+    (found,) = json.loads(command(*options))["comparisons"]
+    assert found["seeds_paired"] is False
+    assert found["metrics"]["f1"]["averages"]["gxlt"]["difference"]["high"] > 10
+
+
 def test_each_two_of_three_are_compared(folders: dict[str, Path]) -> None:
     found = json.loads(command(*folders.values(), "--draws", 100, "--json"))["comparisons"]
     assert [(item["a"], item["b"]) for item in found] == [("base", "better"), ("base", "flat"), ("better", "flat")]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from polyspan.evaluation import RowScore, ScoreMatrix, ScoringError
-from polyspan.evaluation.compare import Comparison, compare, compare_all, score_intervals
+from polyspan.evaluation.compare import Comparison, compare, compare_all, metric_comparisons, score_intervals
 from polyspan.evaluation.matrix import AVERAGES
 from polyspan.evaluation.resampling import (
     Quantities,
@@ -24,7 +24,7 @@ from polyspan.evaluation.resampling import (
     run_noise,
     sign_flip_p_values,
 )
-from polyspan.evaluation.rows import Method, align
+from polyspan.evaluation.rows import Aligned, Method, align
 
 LANGUAGES = ("de", "en", "zh")
 DRAWS = 400
@@ -156,6 +156,68 @@ def test_run_noise_is_students_t_of_the_runs() -> None:
     assert high == pytest.approx(4.303 * error, rel=0.04)  # t of 2 degrees of freedom
     assert low == pytest.approx(-high, rel=0.06)
     assert not run_noise(runs[:1], 10, np.random.default_rng(0)).any()
+
+
+def shifted(rows: Sequence[RowScore], by: float) -> list[RowScore]:
+    return [replace(row, f1=row.f1 + by) for row in rows]
+
+
+def runs_of(rows: Sequence[RowScore], shifts: Sequence[float]) -> list[list[RowScore]]:
+    return [shifted(rows, shift) for shift in shifts]
+
+
+def test_runs_of_the_same_seeds_are_paired() -> None:
+    """What the luck of a seed gives to both is no luck of their difference."""
+    rows = made(60)
+    lucky, own = (0.05, -0.02, 0.01), (0.012, 0.010, 0.014)
+    a = Method("a", runs_of(rows, [x + y for x, y in zip(lucky, own, strict=True)]), (1, 2, 3))
+    b = Method("b", runs_of(rows, lucky), (1, 2, 3))
+    paired = compare(a, b, draws=20_000)
+    whole = paired.metrics["f1"].averages["gxlt"].difference
+    half = 4.303 * stdev(own) / sqrt(3)  # the questions' differences are all alike, so that luck alone is left
+    assert whole.value == pytest.approx(fmean(own))
+    assert (whole.low, whole.high) == (
+        pytest.approx(fmean(own) - half, abs=0.12 * half),
+        pytest.approx(fmean(own) + half, abs=0.12 * half),
+    )
+    assert paired.seeds_paired
+
+    turned = Method("b", [b.runs[2], b.runs[0], b.runs[1]], (3, 1, 2))
+    again = compare(a, turned, draws=20_000).metrics["f1"].averages["gxlt"].difference
+    assert again.to_dict() == whole.to_dict()
+
+    for seeds in ((), (None, None, None), (1, 2, 4), (1, 2, 2)):
+        apart = compare(a, Method("b", b.runs, seeds), draws=2000)
+        wide = apart.metrics["f1"].averages["gxlt"].difference
+        assert not apart.seeds_paired
+        assert wide.low is not None
+        assert wide.low < -0.04
+    assert not compare(Method("a", a.runs[:1], (1,)), Method("b", b.runs[:1], (1,)), draws=100).seeds_paired
+    with pytest.raises(ScoringError, match="c: 3 runs and 2 seeds"):
+        Method("c", b.runs, (1, 2))
+
+
+def test_paired_intervals_hold_the_truth() -> None:
+    """Questions, the luck that both share and each one's own, all drawn anew; the true difference is 0.02."""
+    generator = np.random.default_rng(5)
+    world = align([method("world", made(200, salt=9))])
+    held, widths = [], []
+    for number in range(300):
+        drawn = generator.integers(0, 200, 30)
+        asked, f1 = world.asked[drawn], world.scores[0]["f1"][:, drawn]
+        shared = generator.normal(0, 0.05, (3, 1, 1))
+        a, b = (f1 + (shared + generator.normal(truth, 0.01, (3, 1, 1))) * asked for truth in (0.02, 0.0))
+        found = []
+        for paired in (frozenset({(0, 1)}), frozenset[tuple[int, int]]()):
+            ids = [str(place) for place in range(30)]
+            sample = Aligned(ids, world.pairs, asked, np.arange(30), [{"f1": a}, {"f1": b}], paired)
+            averages = metric_comparisons(sample, "f1", 300, 0.95, number)[0, 1].averages
+            found.append(averages["gxlt"].difference)
+        (low, high), (wide_low, wide_high) = ((each.low or 0.0, each.high or 0.0) for each in found)
+        held.append(low <= 0.02 <= high)
+        widths.append((high - low) / (wide_high - wide_low))
+    assert 0.91 < fmean(held) < 0.99
+    assert fmean(widths) < 0.5
 
 
 def test_clusters_are_summed() -> None:

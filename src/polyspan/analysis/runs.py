@@ -150,6 +150,11 @@ class Run:
         return self.recipe is not None and not self.recipe["objective"]["alpha_ce"]
 
     @property
+    def seed(self) -> int | None:
+        """The random seed; None where the training is not known."""
+        return _seed(self.recipe)
+
+    @property
     def target_languages(self) -> int | None:
         """The paper's ntl."""
         return None if self.recipe is None else int(self.recipe["data"]["target_languages"])
@@ -222,11 +227,28 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return names
 
 
+def read_seed(folder: Path) -> int | None:
+    """The random seed of the training whose model was evaluated in this folder; None where it is not known.
+
+    Raises:
+        ReportError: the recipe is broken.
+    """
+    return _seed(_recipe(_home(folder, EvaluationRecord.read(folder)) / "recipe.yaml"))
+
+
+def _seed(recipe: Mapping[str, Any] | None) -> int | None:
+    return None if recipe is None else recipe.get("seed")
+
+
+def _home(folder: Path, evaluation: EvaluationRecord | None) -> Path:
+    if not (folder / "recipe.yaml").is_file() and evaluation is not None and Path(evaluation.model).is_absolute():
+        return Path(evaluation.model).parent  # the evaluated model lies in a run folder
+    return folder
+
+
 def _read(folder: Path, name: str) -> Run:
     evaluation = EvaluationRecord.read(folder)
-    home = folder
-    if not (folder / "recipe.yaml").is_file() and evaluation is not None and Path(evaluation.model).is_absolute():
-        home = Path(evaluation.model).parent  # the evaluated model lies in a run folder
+    home = _home(folder, evaluation)
     return Run(
         folder,
         home,

@@ -31,6 +31,7 @@ def compare(
     """Compare methods over the same questions: intervals, tests, effect sizes, and a sentence."""
     from rich.console import Console
 
+    from polyspan.analysis.runs import read_seed
     from polyspan.evaluation.compare import CORRECTIONS, compare_all
     from polyspan.evaluation.matrix import METRICS
     from polyspan.evaluation.normalise import ScoringError
@@ -51,7 +52,7 @@ def compare(
     if repeated := [name for name, count in Counter(name for name, _ in methods).items() if count > 1]:
         raise ScoringError(f"two methods are called {repeated[0]!r}; name them with --group NAME=FOLDER")
     comparisons = compare_all(
-        [Method(name, [read_rows(run) for run in runs]) for name, runs in methods],
+        [Method(name, [read_rows(run) for run in runs], [read_seed(run) for run in runs]) for name, runs in methods],
         by,  # type: ignore[arg-type]
         draws,
         level,

@@ -115,6 +115,7 @@ class Comparison:
     Attributes:
         a, b: their names.
         runs: how many runs each has.
+        seeds_paired: whether these have the same random seeds and were paired by them.
         questions, rows, clusters: seed questions, rows, and what was resampled.
         by: what a cluster is.
         level: of the intervals.
@@ -125,6 +126,7 @@ class Comparison:
     a: str
     b: str
     runs: tuple[int, int]
+    seeds_paired: bool
     questions: int
     rows: int
     clusters: int
@@ -139,6 +141,7 @@ class Comparison:
             "a": self.a,
             "b": self.b,
             "runs": list(self.runs),
+            "seeds_paired": self.seeds_paired,
             "questions": self.questions,
             "rows": self.rows,
             "clusters": self.clusters,
@@ -155,10 +158,11 @@ def compare(
     """Compare two methods over the same questions.
 
     Intervals are expanded percentiles of a bootstrap over clusters. With several runs of a method its scores
-    are the runs' mean and the intervals also hold the luck of the random seed
-    (`resampling.run_noise`). p-values come from a paired permutation test over clusters where each
-    method has one run, and from the bootstrap where one has more, though never below what so few
-    clusters could show by permutation.
+    are the runs' mean and the intervals also hold the luck of the random seed (`resampling.run_noise`).
+    Where both have runs of the same seeds, a difference holds the luck of their differences seed by
+    seed: a seed that draws good examples is good for both. p-values come from a paired permutation
+    test over clusters where each method has one run, and from the bootstrap where one has more,
+    though never below what so few clusters could show by permutation.
 
     Args:
         a, b: methods; a method with one run is taken as it is.
@@ -187,6 +191,7 @@ def compare_all(
             methods[i].name,
             methods[j].name,
             (len(methods[i].runs), len(methods[j].runs)),
+            (i, j) in aligned.paired,
             questions=len(aligned.ids),
             rows=int(aligned.asked.sum()),
             clusters=int(aligned.cluster.max()) + 1,
@@ -211,7 +216,7 @@ def score_intervals(
     found: dict[Metric, dict[Kind, dict[Any, Interval]]] = {}
     for metric in METRICS:
         samples = _Samples.of(aligned, metric, draws, seed)
-        intervals = samples.intervals(samples.values[0], samples.draws[0], level)
+        intervals = samples.intervals(samples.values[0], samples.of_method(0), level)
         kinds: dict[Kind, dict[Any, Interval]] = {}
         for (kind, name), interval in zip(samples.quantities.names, intervals, strict=True):
             kinds.setdefault(kind, {})[name] = interval
@@ -221,13 +226,21 @@ def score_intervals(
 
 @dataclass(frozen=True)
 class _Samples:
-    """One metric of all methods: ``values`` (methods, quantities), ``draws`` (methods, draws, quantities)."""
+    """One metric of all methods.
+
+    Attributes:
+        quantities: what is estimated.
+        runs: of each method ``(runs, quantities)``, each run's own values.
+        drawn: ``(methods, draws, quantities)`` of the bootstrap over questions.
+        luck: the same shape: deviations by the luck of the runs' random seeds.
+        clusters: ``(quantities,)``: how many clusters speak of each.
+    """
 
     quantities: Quantities
-    values: np.ndarray
-    draws: np.ndarray
+    runs: list[np.ndarray]
+    drawn: np.ndarray
+    luck: np.ndarray
     clusters: np.ndarray
-    """``(quantities,)``: how many clusters speak of each."""
 
     @staticmethod
     def of(aligned: Aligned, metric: Metric, draws: int, seed: int) -> _Samples:
@@ -243,13 +256,35 @@ class _Samples:
         scores = [of_method[metric] for of_method in aligned.scores]
         sums = [by_cluster(of_method.mean(0), aligned.cluster) for of_method in scores]
         drawn = bootstrap(quantities, sums, counts, draws, generator)
-        values = []
-        for index, of_method in enumerate(scores):
-            runs = quantities.evaluate(of_method.sum(1), np.broadcast_to(counts.sum(0), of_method.sum(1).shape))
-            values.append(runs.mean(0))
-            drawn[index] += run_noise(runs, draws, generator)
+        totals = [of_method.sum(1) for of_method in scores]
+        runs = [quantities.evaluate(total, np.broadcast_to(counts.sum(0), total.shape)) for total in totals]
+        luck = np.stack([run_noise(of_method, draws, generator) for of_method in runs])
         clusters = ((counts > 0).astype(float) @ quantities.members.T > 0).sum(0)
-        return _Samples(quantities, np.array(values), drawn, clusters)
+        return _Samples(quantities, runs, drawn, luck, clusters)
+
+    @property
+    def values(self) -> np.ndarray:
+        """``(methods, quantities)``: means over runs."""
+        import numpy as np
+
+        return np.array([of_method.mean(0) for of_method in self.runs])
+
+    def of_method(self, i: int) -> np.ndarray:
+        """``(draws, quantities)`` of one method."""
+        drawn: np.ndarray = self.drawn[i] + self.luck[i]
+        return drawn
+
+    def of_difference(self, i: int, j: int, paired: bool, generator: np.random.Generator) -> np.ndarray:
+        """``(draws, quantities)`` of the first less the second; ``paired`` where run by run they share their luck."""
+        from polyspan.evaluation.resampling import run_noise
+
+        luck = (
+            run_noise(self.runs[i] - self.runs[j], self.drawn.shape[1], generator)
+            if paired
+            else self.luck[i] - self.luck[j]
+        )
+        drawn: np.ndarray = self.drawn[i] - self.drawn[j] + luck
+        return drawn
 
     def intervals(self, values: np.ndarray, draws: np.ndarray, level: float) -> list[Interval]:
         """``values`` (quantities,) with the intervals that ``draws`` (draws, quantities) speak for."""
@@ -270,20 +305,21 @@ def metric_comparisons(
     from polyspan.evaluation.resampling import by_cluster, sign_flip_p_values
 
     samples = _Samples.of(aligned, metric, draws, seed)
-    own = [samples.intervals(*parts, level) for parts in zip(samples.values, samples.draws, strict=True)]
+    values = samples.values
+    own = [samples.intervals(values[i], samples.of_method(i), level) for i in range(len(values))]
     scores = [of_method[metric] for of_method in aligned.scores]
     weights = samples.quantities.weights(aligned.asked.sum(0))
     generator = np.random.default_rng([seed, 1])
     found = {}
     for i, j in combinations(range(len(scores)), 2):
         contributions = (scores[i].mean(0) - scores[j].mean(0)) @ weights.T
-        drawn = samples.draws[i] - samples.draws[j]
+        drawn = samples.of_difference(i, j, (i, j) in aligned.paired, generator)
         if len(scores[i]) == len(scores[j]) == 1:
             p_values = sign_flip_p_values(by_cluster(contributions, aligned.cluster), draws, generator)
         else:
             # As few clusters as this allow no smaller p of a permutation test, however the draws fall.
             p_values = np.maximum(_p_of_draws(drawn), 0.5 ** (samples.clusters - 1.0))
-        intervals = samples.intervals(samples.values[i] - samples.values[j], drawn, level)
+        intervals = samples.intervals(values[i] - values[j], drawn, level)
         takes_part = aligned.asked.astype(float) @ samples.quantities.members.T > 0
         found[i, j] = [
             Difference(int(part.sum()), a, b, difference, float(p), float(p), float(p), *_effect(column[part]))

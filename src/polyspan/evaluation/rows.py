@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,10 +27,21 @@ class Method:
     Attributes:
         name: for tables and sentences.
         runs: for each run its rows, all over the same questions.
+        seeds: the random seed of each run, None where it is not known; may be left out.
     """
 
     name: str
     runs: Sequence[Sequence[RowScore]]
+    seeds: Sequence[int | None] = ()
+
+    def __post_init__(self) -> None:
+        if self.seeds and len(self.seeds) != len(self.runs):
+            raise ScoringError(f"{self.name}: {len(self.runs)} runs and {len(self.seeds)} seeds")
+
+    def shares_seeds_with(self, other: Method) -> bool:
+        """Whether both have the same random seeds, once each, so that their runs can be paired."""
+        mine, others = set(self.seeds) - {None}, set(other.seeds) - {None}
+        return mine == others and len(mine) == len(self.runs) == len(other.runs) > 1
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,9 @@ class Aligned:
         pairs: (question language, context language), sorted.
         asked: ``(seeds, pairs)``, True where the question was asked.
         cluster: ``(seeds,)``, number of the cluster of each seed, from 0.
-        scores: for each method and metric ``(runs, seeds, pairs)`` in [0, 1]; 0 where not asked.
+        scores: for each method and metric ``(runs, seeds, pairs)`` in [0, 1]; 0 where not asked. Runs are
+            in the order of their random seeds where these are known.
+        paired: of which two methods, the earlier first, the runs can be paired by random seed.
     """
 
     ids: list[str]
@@ -49,6 +63,7 @@ class Aligned:
     asked: np.ndarray
     cluster: np.ndarray
     scores: list[dict[Metric, np.ndarray]]
+    paired: frozenset[tuple[int, int]] = frozenset()
 
 
 def read_rows(folder: Path) -> list[RowScore]:
@@ -115,7 +130,7 @@ def align(methods: Sequence[Method], by: By = "seed") -> Aligned:
     """
     import numpy as np
 
-    tables = [[_by_key(method, run) for run in method.runs] for method in methods]
+    tables = [[_by_key(method, run) for run in _by_seed(method)] for method in methods]
     reference = tables[0][0]
     for method, runs in zip(methods, tables, strict=True):
         for run in runs:
@@ -139,7 +154,15 @@ def align(methods: Sequence[Method], by: By = "seed") -> Aligned:
             of_method[metric] = values
         scores.append(of_method)
     clusters = np.arange(len(ids)) if by == "seed" else _passage_clusters(methods[0].name, ids, reference)
-    return Aligned(ids, pairs, asked, clusters, scores)
+    paired = ((i, j) for i, j in combinations(range(len(methods)), 2) if methods[i].shares_seeds_with(methods[j]))
+    return Aligned(ids, pairs, asked, clusters, scores, frozenset(paired))
+
+
+def _by_seed(method: Method) -> Sequence[Sequence[RowScore]]:
+    seeds = [seed for seed in method.seeds if seed is not None]
+    if len(seeds) < len(method.runs):
+        return method.runs
+    return [run for _, run in sorted(zip(seeds, method.runs, strict=True), key=lambda of_seed: of_seed[0])]
 
 
 def _by_key(method: Method, run: Sequence[RowScore]) -> dict[Key, RowScore]:

@@ -55,7 +55,8 @@ def note(comparison: Comparison) -> str:
         f"{name}'s {runs}" for name, runs in zip((comparison.a, comparison.b), comparison.runs, strict=True) if runs > 1
     ]
     if several:
-        text += f" and the luck of training, from {' and '.join(several)} runs"
+        paired = ", paired by their random seeds" if comparison.seeds_paired else ""
+        text += f" and the luck of training, from {' and '.join(several)} runs{paired}"
     if 1 in comparison.runs:
         single = [n for n, runs in zip((comparison.a, comparison.b), comparison.runs, strict=True) if runs == 1]
         text += f"; {' and '.join(single)} {'is' if len(single) == 1 else 'are'} taken as trained, with one run each"

@@ -81,7 +81,9 @@ def lay_beside(steps: Sequence[Step], draws: int = DRAWS) -> list[Line]:
         if step.done:
             folders.setdefault(step.row, []).append(step.folder)
     runs = {row: read_runs(of_row) for row, of_row in folders.items()}
-    methods = {row: Method(row, [run.rows for run in of_row]) for row, of_row in runs.items()}
+    methods = {
+        row: Method(row, [run.rows for run in of_row], [run.seed for run in of_row]) for row, of_row in runs.items()
+    }
     lines = []
     for row, method in methods.items():
         own = score_intervals(method, draws=draws)

@@ -15,7 +15,7 @@ from polyspan.analysis.paper import load_paper
 from polyspan.analysis.study import Intervals
 from polyspan.analysis.table import Cell, Number, Row, Table, mark_best
 from polyspan.evaluation.compare import DRAWS, Difference, compare, score_intervals
-from polyspan.evaluation.matrix import METRICS, Average, Metric, RowScore
+from polyspan.evaluation.matrix import METRICS, Average, Metric
 from polyspan.evaluation.resampling import holm
 from polyspan.evaluation.rows import Method
 from polyspan.experiments.keys import dotted
@@ -47,10 +47,12 @@ class Setting:
         """Those of a data set, one a run that was asked it."""
         return [scores for result in self.results for scores in result.scores if scores.data == data]
 
-    def rows(self, data: str) -> list[list[RowScore]] | None:
-        """The questions' own scores, a list a run; None if those of a run were not kept."""
-        found = self.scores(data)
-        return None if not found or any(s.rows is None for s in found) else [s.read_rows() for s in found]
+    def method(self, data: str) -> Method | None:
+        """What is compared: the questions' own scores of each run; None if those of a run were not kept."""
+        asked = [(result.seed, scores) for result in self.results for scores in result.scores if scores.data == data]
+        if not asked or any(scores.rows is None for _, scores in asked):
+            return None
+        return Method(self.label, [scores.read_rows() for _, scores in asked], [seed for seed, _ in asked])
 
     def mean(self, data: str, average: Average, metric: Metric) -> float | None:
         """Over the runs, in [0, 1]."""
@@ -116,14 +118,13 @@ def differences_tables(settings: Sequence[Setting], data: str, draws: int = DRAW
     """What each setting gains over another, paired by question; one table for each kind of contrast."""
     import numpy as np
 
-    with_rows = {id(setting): kept for setting in settings if (kept := setting.rows(data)) is not None}
-    known = [setting for setting in settings if id(setting) in with_rows]
+    methods = {id(setting): kept for setting in settings if (kept := setting.method(data)) is not None}
+    known = [setting for setting in settings if id(setting) in methods]
     tables = []
     for title, contrasts in _contrasts(known).items():
         found = []
         for a, b in contrasts:
-            one, other = (Method(setting.label, with_rows[id(setting)]) for setting in (a, b))
-            averages = compare(one, other, draws=draws).metrics["f1"].averages
+            averages = compare(methods[id(a)], methods[id(b)], draws=draws).metrics["f1"].averages
             found += [(a, b, average, averages[average]) for average in AVERAGES if average in averages]
         if not found:
             continue
@@ -134,7 +135,8 @@ def differences_tables(settings: Sequence[Setting], data: str, draws: int = DRAW
         ]
         notes = [
             "Differences are paired by question. Intervals are at 95%, of a bootstrap over seed questions that with"
-            " several seeds also holds their luck; p is adjusted over this table (Holm).",
+            " several seeds also holds their luck, seed by seed where both have the same; p is adjusted over this"
+            " table (Holm).",
         ]
         columns = ["method", "against", "average", "difference in F1", "p"]
         tables.append(Table("differences", f"{title}, {data}", columns, rows, notes, labels=3))
@@ -228,10 +230,10 @@ def _order(result: Result) -> tuple[Any, ...]:
 
 
 def _intervals(setting: Setting, data: str, draws: int) -> Intervals | None:
-    rows = setting.rows(data)
-    if rows is None or len({row.id for row in rows[0]}) < 2:
+    method = setting.method(data)
+    if method is None or len({row.id for row in method.runs[0]}) < 2:
         return None
-    return score_intervals(Method(setting.label, rows), draws=draws)
+    return score_intervals(method, draws=draws)
 
 
 def _paper_rows(data: str) -> list[Row]:
