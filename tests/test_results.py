@@ -17,7 +17,7 @@ from polyspan.corpus.model import Pair
 from polyspan.encoding.predict import Prediction
 from polyspan.encoding.spans import Span
 from polyspan.evaluation.compare import compare
-from polyspan.evaluation.evaluate import score_rows, write_predictions
+from polyspan.evaluation.evaluate import limit_pairs, score_rows, write_predictions
 from polyspan.evaluation.matrix import ScoreMatrix
 from polyspan.evaluation.record import EvaluationRecord, full_path
 from polyspan.evaluation.rows import Method, read_rows
@@ -25,7 +25,7 @@ from polyspan.experiments.recipe import Recipe, dump_recipe
 from polyspan.experiments.reproduce import ORDER, ZERO_SHOT, plan_steps, row_names, run_steps
 from polyspan.experiments.results import PARTS, ResultsError, collect, read_results
 from polyspan.experiments.results_figures import draw_results
-from polyspan.experiments.results_tables import all_tables, settings_of
+from polyspan.experiments.results_tables import AVERAGES, all_tables, settings_of
 from test_cli import polyspan, refused
 from tiny_models import tiny_bert
 from tiny_runs import quiet
@@ -65,11 +65,11 @@ def mlqa(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_evaluation(folder: Path, data: Path, model: str, wrong: int) -> None:
+def write_evaluation(folder: Path, data: Path, model: str, wrong: int, limit: int | None = None) -> None:
     """Answers of which every ``wrong``-th is one character, the others the right ones."""
     corpus = load_corpus(data)
     predictions = []
-    for number, pair in enumerate(corpus.pairs(), start=1):
+    for number, pair in enumerate(limit_pairs(corpus.pairs(), limit), start=1):
         gold = corpus.answers(pair)[0]
         start, end = (gold.start, gold.end) if number % wrong else (0, 1)
         predictions.append(Prediction(pair, [Span(corpus.context(pair)[start:end], start, end, 0.9)], 0.05))
@@ -78,7 +78,7 @@ def write_evaluation(folder: Path, data: Path, model: str, wrong: int) -> None:
     write_predictions(folder / "predictions.jsonl", predictions, rows)
     (folder / "scores.json").write_text(json.dumps(ScoreMatrix.from_rows(rows).to_dict()), encoding="utf-8")
     EvaluationRecord(
-        model=model, path=str(data.resolve()), kind="mlqa", rules="mlqa", top_k=1, seconds=3.5
+        model=model, path=str(data.resolve()), kind="mlqa", limit=limit, rules="mlqa", top_k=1, seconds=3.5
     ).write(folder)  # fmt: skip
 
 
@@ -219,7 +219,7 @@ def test_weights_of_the_terms_and_models_of_unknown_training_are_told_apart(
     results = read_results(tmp_path)
     labels = {(setting.label, len(setting.results)) for setting in settings_of(results)}
     assert {("skd", 1), ("skd, alpha_kl 0.5", 1), ("polyspan-small", 1), ("ce", 2)} <= labels
-    draw_results(results, tmp_path / "figures")
+    draw_results(results, tmp_path / "figures", draws=100)
     assert (tmp_path / "figures/gain-polyspan-small.svg").is_file()
 
 
@@ -270,10 +270,55 @@ def test_figures_of_collected_results(runs: Path, tmp_path: Path) -> None:
     assert {Path(line).name for line in drawn.splitlines()} == {
         "matrix-zero-shot.svg",
         *(f"{kind}-{method}.svg" for kind in ("matrix", "gain") for method in ("ce", "skd-first-hit")),
+        "gains-mlqa-dev.svg",
         "target-languages.svg",
         "temperature-skd-map.svg",
     }
     assert all("<svg" in Path(line).read_text(encoding="utf-8") for line in drawn.splitlines())
+    gains = (tmp_path / "figures/gains-mlqa-dev.svg").read_text(encoding="utf-8")
+    results = {result.name: result for result in read_results(tmp_path / "results")}
+    across, within = (
+        100
+        * (
+            (results["ce-1"].scores[0].matrix.average(average, "f1") or 0)
+            - (results["polyspan-qa-en"].scores[0].matrix.average(average, "f1") or 0)
+        )
+        for average in AVERAGES
+    )
+    assert f"ce, ntl 1: {across:+.1f} G-XLT, {within:+.1f} XLT" in gains
+
+
+def test_methods_that_were_asked_other_data_have_figures_too(runs: Path, mlqa: Path, tmp_path: Path) -> None:
+    """Of a study on fewer questions beside a zero-shot reader that was first asked all."""
+    for name, model in (("zero-shot", "polyspan-qa-en"), ("skd-1", str(runs / "skd-1/model"))):
+        write_evaluation(runs / name / "fewer", mlqa, model, 5, limit=2)
+    shutil.rmtree(runs / "skd-2")
+    for path in ("predictions.jsonl", "evaluation.json"):
+        (runs / "skd-1/fewer" / path).replace(runs / "skd-1" / path)
+    collect([runs / "zero-shot", runs / "ce-1", runs / "skd-1"], tmp_path / "results")
+    drawn = {path.name for path in draw_results(read_results(tmp_path / "results"), tmp_path / "figures", 100)}
+    gains = "gains-mlqa-dev-first-2-of-each-pair.svg"
+    assert {"matrix-skd.svg", "gain-skd.svg", "gain-ce.svg", "gains-mlqa-dev.svg", gains} <= drawn
+    titles = {name: (tmp_path / "figures" / name).read_text(encoding="utf-8") for name in drawn}
+    assert "first 2 of each pair" in titles["gain-skd.svg"]
+    assert "first 2 of each pair" not in titles["gain-ce.svg"]
+    assert "skd, ntl 1, T 2: " in titles[gains]
+    assert "skd" not in titles["gains-mlqa-dev.svg"]
+
+
+def test_many_keys_are_told_by_the_name_of_the_run(runs: Path, tmp_path: Path) -> None:
+    path = runs / "skd-2/recipe.yaml"
+    text = path.read_text(encoding="utf-8").replace("save_steps: 500", "save_steps: 60")
+    path.write_text(text, encoding="utf-8")
+    collect([runs], tmp_path / "same")
+    assert ("skd", 2) in {(s.label, len(s.results)) for s in settings_of(read_results(tmp_path / "same"))}
+    for key, old, new in (("k", 10, 5), ("delta", 5, 3), ("epochs", 1, 9), ("accumulate", 1, 2)):
+        assert f"{key}: {old}\n" in text, text
+        text = text.replace(f"{key}: {old}\n", f"{key}: {new}\n")
+    path.write_text(text, encoding="utf-8")
+    collect([runs], tmp_path / "other")
+    labels = {s.label for s in settings_of(read_results(tmp_path / "other"))}
+    assert {"skd", "skd (skd-2)"} <= labels
 
 
 def test_what_cannot_be_collected_or_read_is_one_line(runs: Path, tmp_path: Path) -> None:

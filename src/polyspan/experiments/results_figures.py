@@ -1,56 +1,77 @@
-"""Figures of collected results: heat maps of scores and gains, and sweeps over ntl and T."""
+"""Figures of collected results: heat maps, gains of all methods, and sweeps over ntl and T."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
 from polyspan.analysis.cells import file_name
+from polyspan.analysis.gains import draw_gains
 from polyspan.analysis.heatmap import draw_matrix
+from polyspan.evaluation.compare import DRAWS
 from polyspan.evaluation.matrix import Cell, ScoreMatrix, difference
 from polyspan.experiments.results import Result
-from polyspan.experiments.results_tables import Setting, settings_of
-from polyspan.experiments.scored_runs import draw_sweep_figures, scored_run
+from polyspan.experiments.results_tables import Setting, gains_over_zero_shot, settings_of
+from polyspan.experiments.scored_runs import ScoredRun, draw_sweep_figures, scored_run
 
 SWEPT = ("ce", "skd", "skd-first_hit")
 """Methods that have a line in the paper's figures."""
 
 
-def draw_results(results: Sequence[Result], folder: Path) -> list[Path]:
-    """Draw, on the data that zero-shot was first asked, or the first data there are.
+def draw_results(results: Sequence[Result], folder: Path, draws: int = DRAWS) -> list[Path]:
+    """Draw every figure that these results allow.
 
-    For each method its setting with the most seeds, their mean: ``matrix-METHOD.svg`` (figures 1 and
-    8) and, where zero-shot is there, ``gain-METHOD.svg`` (figures 3 and 9). Where ntl, or T and ntl,
-    were varied: ``target-languages.svg`` (5 and 11) and ``temperature-METHOD.svg`` (6 and 10).
+    For each method its setting with the most seeds, their mean, on the data that zero-shot was first
+    asked or, where it was not asked these, on its own first: ``matrix-METHOD.svg`` (figures 1 and 8)
+    and, where zero-shot is there, ``gain-METHOD.svg`` (figures 3 and 9). For each data set in several
+    languages ``gains-DATA.svg``, all methods against zero-shot. Where ntl, or T and ntl, were varied:
+    ``target-languages.svg`` (5 and 11) and ``temperature-METHOD.svg`` (6 and 10).
     """
     settings = settings_of(results)
-    data = settings[0].first.scores[0].data
-    asked = [setting for setting in settings if setting.scores(data)]
+    asked_first = settings[0].first.scores[0].data
     shown: dict[str, Setting] = {}
-    for setting in asked:
-        if len(setting.results) > len(shown[setting.label].results if setting.label in shown else ()):
+    for setting in settings:
+        if setting.label not in shown or len(setting.results) > len(shown[setting.label].results):
             shown[setting.label] = setting
-    matrices = {label: mean_matrix([s.matrix for s in setting.scores(data)]) for label, setting in shown.items()}
-    baseline = matrices.get("zero-shot")
     written = []
-    for label, matrix in matrices.items():
-        seeds = len(shown[label].scores(data))
+    for label, setting in shown.items():
+        data = asked_first if setting.scores(asked_first) else setting.first.scores[0].data
+        matrix, zero_shot = _mean_matrix(setting, data), [s for s in settings if s.first.method == "zero-shot"]
+        seeds = len(setting.scores(data))
         title = f"{label}, {data}" + (f", mean of {seeds} seeds" if seeds > 1 else "")
         written.append(folder / f"matrix-{file_name(label)}.svg")
         draw_matrix(matrix, written[-1], "f1", title)
-        if baseline is not None and matrix is not baseline:
+        if zero_shot and setting not in zero_shot and zero_shot[0].scores(data):
             written.append(folder / f"gain-{file_name(label)}.svg")
-            draw_matrix(difference(matrix, baseline), written[-1], "f1", f"{title}, minus zero-shot", signed=True)
-    swept = [
-        scored_run(Path(result.name), result.recipe, scores.matrix)
-        for setting in asked
-        if setting.label in SWEPT
-        for result in setting.results
-        for scores in result.scores
-        if scores.data == data and result.recipe is not None
-    ]
-    return [*written, *draw_sweep_figures(swept, folder)]
+            gain = difference(matrix, _mean_matrix(zero_shot[0], data))
+            draw_matrix(gain, written[-1], "f1", f"{title}, minus zero-shot", signed=True)
+    for data in _data_of(settings):
+        if gains := gains_over_zero_shot(settings, data, draws):
+            written.append(folder / f"gains-{file_name(data)}.svg")
+            draw_gains(gains, written[-1], "f1", f"{data}: gains over zero-shot", "zero-shot")
+    return [*written, *draw_sweep_figures(_swept(settings), folder)]
+
+
+def _data_of(settings: Sequence[Setting]) -> list[str]:
+    """Every data set that was asked, in the order in which it comes."""
+    return list(dict.fromkeys(scores.data for setting in settings for run in setting.results for scores in run.scores))
+
+
+def _swept(settings: Sequence[Setting]) -> list[ScoredRun]:
+    """Runs of the paper's methods on the data that most of them were asked."""
+    of_data: defaultdict[str, list[ScoredRun]] = defaultdict(list)
+    for setting in settings:
+        for result in setting.results:
+            if setting.label in SWEPT and result.recipe is not None:
+                for scores in result.scores:
+                    of_data[scores.data].append(scored_run(Path(result.name), result.recipe, scores.matrix))
+    return max(of_data.values(), key=len, default=[])
+
+
+def _mean_matrix(setting: Setting, data: str) -> ScoreMatrix:
+    return mean_matrix([scores.matrix for scores in setting.scores(data)])
 
 
 def mean_matrix(matrices: Sequence[ScoreMatrix]) -> ScoreMatrix:

@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from polyspan.analysis.cells import INTERVAL_NOTE, METHODS, SHORT, number, printed_number, source
+from polyspan.analysis.gains import Gain
 from polyspan.analysis.paper import load_paper
 from polyspan.analysis.study import Intervals
 from polyspan.analysis.table import Cell, Number, Row, Table, mark_best
@@ -22,8 +23,11 @@ from polyspan.experiments.keys import dotted
 from polyspan.experiments.results import PARTS, Result, Scores
 
 AVERAGES: tuple[Average, ...] = ("gxlt", "xlt")
-_OF_A_RUN = ("run_dir", "seed")
+_OF_A_RUN = ("run_dir", "seed", "training.save_steps", "evaluation")
+"""Keys that change nothing of what a setting is: each evaluation says by itself what was asked."""
 _OTHER_COLUMNS = ("data.target_languages", "objective.temperature", "objective.coefficient")
+MOST_KEYS = 3
+"""That are told in a label."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,20 @@ def differences_tables(settings: Sequence[Setting], data: str, draws: int = DRAW
         columns = ["method", "against", "average", "difference in F1", "p"]
         tables.append(Table("differences", f"{title}, {data}", columns, rows, notes, labels=3))
     return tables
+
+
+def gains_over_zero_shot(settings: Sequence[Setting], data: str, draws: int = DRAWS) -> list[Gain]:
+    """Of each trained setting that was asked this data, F1 paired by question; empty if no two languages meet."""
+    methods = [(setting, method) for setting in settings if (method := setting.method(data)) is not None]
+    baseline = [method for setting, method in methods if setting.first.method == "zero-shot"]
+    found = []
+    for setting, method in methods:
+        if not baseline or method is baseline[0]:
+            continue
+        averages = compare(method, baseline[0], draws=draws).metrics["f1"].averages
+        if {"gxlt_off_diagonal", "xlt"} <= averages.keys():
+            found.append(Gain(_full_label(setting), averages["xlt"].difference, averages["gxlt"].difference))
+    return found
 
 
 def coefficient_table(settings: Sequence[Setting]) -> Table | None:
@@ -262,7 +280,7 @@ def _gain(found: Difference, p: float) -> list[Cell]:
 
 
 def _label(result: Result, usual: Mapping[str, str]) -> str:
-    """The method, and every key that is not as in most settings."""
+    """The method, and every key that is not as in most settings; the run's name where these are many."""
     if not _has_settings(result):
         return result.method
     tree = _told_in_label(result)
@@ -273,6 +291,8 @@ def _label(result: Result, usual: Mapping[str, str]) -> str:
     ]
     if any(key.startswith("data.replay.") for key in tree):
         shown.append(f"replay {tree.get('data.replay.seeds') or 'of all'}")
+    if len(shown) > MOST_KEYS:
+        return f"{result.method} ({result.name})"
     return f"{result.method}, {', '.join(shown)}" if shown else result.method
 
 

@@ -1,0 +1,89 @@
+"""What methods gain across languages, beside what each gains or forgets within one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from polyspan.analysis.heatmap import INK, MUTED, FigureError, figure_file
+from polyspan.evaluation.compare import Interval
+from polyspan.evaluation.matrix import Metric
+
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_MARKS = "os^Dv"  # five beside seven colours: the two together come again after 35 methods
+
+
+class Gain(NamedTuple):
+    """Differences to one baseline, paired by question; in [-1, 1]."""
+
+    name: str
+    within: Interval
+    """XLT: question and context in one language."""
+    across: Interval
+    """G-XLT: all pairs of languages."""
+
+
+def draw_gains(gains: Sequence[Gain], path: Path, metric: Metric, title: str, baseline: str) -> None:
+    """Draw a point for each method, G-XLT upward and XLT to the right, with the interval of either.
+
+    The baseline is the origin. What lies left of it has forgotten something of what the baseline
+    could within one language.
+
+    Args:
+        gains: of each method.
+        path: ``.svg`` or ``.png``.
+        metric: which score.
+        title: above the figure.
+        baseline: name of what the gains are over.
+
+    Raises:
+        FigureError: there is no method, or another suffix.
+    """
+    if not gains:
+        raise FigureError(f"{path}: there is no gain to draw")
+    with figure_file(path, 6.4, 4.6 + 0.21 * len(gains)) as figure:
+        axes = figure.add_subplot()
+        axes.axhline(0, color=MUTED, linewidth=0.8, zorder=1)
+        axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
+        axes.plot(0, 0, "x", color=INK, markersize=8, markeredgewidth=2, label=baseline)
+        for number, gain in enumerate(gains):
+            x, y = 100 * gain.within.value, 100 * gain.across.value
+            axes.errorbar(
+                x,
+                y,
+                xerr=_reach(gain.within),
+                yerr=_reach(gain.across),
+                fmt=_MARKS[number % len(_MARKS)],
+                color=_COLOURS[number % len(_COLOURS)],
+                markersize=7,
+                elinewidth=1,
+                label=f"{gain.name}: {y:+.1f} G-XLT, {x:+.1f} XLT",
+            )
+        left, right = axes.get_xlim()
+        axes.axvspan(left, 0, color="#f4f1ec", zorder=0)
+        axes.set_xlim(left, right)
+        axes.annotate(
+            "forgotten",
+            (0, 0),
+            (-6, 6),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            horizontalalignment="right",
+            color=MUTED,
+            fontsize=9,
+        )
+        score = metric.upper()
+        axes.set(xlabel=f"XLT: {score} gained within one language", ylabel=f"G-XLT: {score} gained, all pairs")
+        axes.grid(color="#e6e6e6", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold", color=INK)
+        figure.legend(frameon=False, fontsize=9, loc="outside lower left")
+
+
+def _reach(interval: Interval) -> list[list[float]] | None:
+    """Down and up from the value, as matplotlib has it."""
+    if interval.low is None or interval.high is None:
+        return None
+    return [[100 * (interval.value - interval.low)], [100 * (interval.high - interval.value)]]
