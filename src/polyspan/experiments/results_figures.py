@@ -25,9 +25,10 @@ def draw_results(results: Sequence[Result], folder: Path, draws: int = DRAWS) ->
 
     For each method its setting with the most seeds, their mean, on the data that zero-shot was first
     asked or, where it was not asked these, on its own first: ``matrix-METHOD.svg`` (figures 1 and 8)
-    and, where zero-shot is there, ``gain-METHOD.svg`` (figures 3 and 9). For each data set in several
-    languages ``gains-DATA.svg``, all methods against zero-shot. Where ntl, or T and ntl, were varied:
-    ``target-languages.svg`` (5 and 11) and ``temperature-METHOD.svg`` (6 and 10).
+    and, where zero-shot is there, ``gain-METHOD.svg`` (figures 3 and 9). For each data set that
+    several were asked across languages ``gains-DATA.svg``, all of them against zero-shot. Where ntl,
+    or T and ntl, were varied: ``target-languages.svg`` (5 and 11) and ``temperature-METHOD.svg`` (6
+    and 10).
     """
     settings = settings_of(results)
     asked_first = settings[0].first.scores[0].data
@@ -48,7 +49,7 @@ def draw_results(results: Sequence[Result], folder: Path, draws: int = DRAWS) ->
             gain = difference(matrix, _mean_matrix(zero_shot[0], data))
             draw_matrix(gain, written[-1], "f1", f"{title}, minus zero-shot", signed=True)
     for data in _data_of(settings):
-        if gains := gains_over_zero_shot(settings, data, draws):
+        if len(gains := gains_over_zero_shot(settings, data, draws)) > 1:
             written.append(folder / f"gains-{file_name(data)}.svg")
             draw_gains(gains, written[-1], "f1", f"{data}: gains over zero-shot", "zero-shot")
     return [*written, *draw_sweep_figures(_swept(settings), folder)]
