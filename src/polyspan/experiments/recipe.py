@@ -102,8 +102,9 @@ class Objective(Section):
     """Half width of the interval around the gold position, in tokens."""
     mask: Literal["context", "none"] = "context"
     """context: softmax over context tokens; none: over all tokens, as in the authors' code."""
-    teacher: Literal["epoch", "steps", "ema", "never"] = "epoch"
-    """When the teacher is renewed."""
+    teacher: Literal["epoch", "recall", "steps", "ema", "never"] = "epoch"
+    """When the teacher is renewed; recall: it is what the student said in the epoch before, which takes no
+    second reading."""
     teacher_question: Literal["same", "context", "source", "ensemble"] = "same"
     """Which question the teacher reads over the student's context: the student's; that in the context's
     language; that in the source language; or all that were sampled, the mean of their log-probabilities."""
@@ -184,6 +185,8 @@ class Recipe(Section):
         if self.objective.teacher_question != "same":
             if self.objective.teacher == "ema":
                 raise ValueError("objective: a teacher that moves every step (ema) cannot be asked other questions")
+            if self.objective.teacher == "recall":
+                raise ValueError("objective: what is recalled are answers to the same question; use teacher: epoch")
             if self.objective.mask == "none":
                 raise ValueError("objective: teacher_question is about context tokens; it needs mask: context")
         if self.training.pull_to_start * self.training.learning_rate >= 1:

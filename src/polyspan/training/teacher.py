@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from polyspan.training.prefix import shared_prefix
+from polyspan.training.recall import Recall
 
-TeacherUpdate = Literal["epoch", "steps", "ema", "never"]
+TeacherUpdate = Literal["epoch", "recall", "steps", "ema", "never"]
 TEACHER_FILE = "teacher.safetensors"
 
 
@@ -81,6 +82,9 @@ class Teacher:
 class TeacherGenerations(TrainerCallback):
     """Renew the teacher: at every later epoch, every n steps, after every step (EMA), or never.
 
+    With ``recall`` the model is asked in the first epoch alone; from then on a generation is what the
+    student said in the epoch before.
+
     Generation 0 is the phase-1 model, which is also the first student (Carrino et al. 2023,
     section 3.3), so the divergence starts at 0 and acts as an anchor. The teacher, its generation
     and the step of the last renewal are kept in checkpoints: going on inside an epoch must not
@@ -94,8 +98,10 @@ class TeacherGenerations(TrainerCallback):
         update: TeacherUpdate = "epoch",
         every: int = 0,
         decay: float = 0.999,
+        recall: Recall | None = None,
     ) -> None:
         self.teacher = teacher
+        self.recall = recall
         self.student = student
         self.update = update
         self.every = every
@@ -116,9 +122,9 @@ class TeacherGenerations(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """The teacher becomes the student of the epoch before."""
+        """The teacher becomes the student of the epoch before, or what that said."""
         whole_epoch = float(state.epoch or 0).is_integer()
-        if self.update == "epoch" and whole_epoch and state.global_step > self.renewed_at:
+        if self.update in ("epoch", "recall") and whole_epoch and state.global_step > self.renewed_at:
             self._renew(state.global_step)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -129,6 +135,9 @@ class TeacherGenerations(TrainerCallback):
             self.teacher.follow(self.student, self.decay)
 
     def _renew(self, step: int) -> None:
-        self.teacher.copy_from(self.student)
+        if self.recall is None:
+            self.teacher.copy_from(self.student)
+        else:
+            self.recall.turn()
         self.generation += 1
         self.renewed_at = step

@@ -23,6 +23,7 @@ from polyspan.training.batches import INDICES, WINDOWS, EpochBatches, train_load
 from polyspan.training.checkpoints import PREFIX, SAVING, Conditions, Kept, publish
 from polyspan.training.keeping import PullToStart, slow_lower_layers
 from polyspan.training.parallel import ParallelTeacher
+from polyspan.training.recall import Recall
 from polyspan.training.teacher import Teacher, TeacherGenerations, TeacherUpdate
 
 ENCODER_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -69,7 +70,7 @@ class SpanTrainer(Trainer):
         pull_to_start: see `PullToStart`.
         same_language_first: see `EpochBatches`.
         parallel: asks the teacher other questions than the student's; needs a context mask and a
-            teacher that is renewed in generations.
+            teacher that is renewed in generations, not recalled.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class SpanTrainer(Trainer):
             self.add_callback(PullToStart(model, pull_to_start))
         self.teacher: Teacher | None = None
         self.parallel = parallel
+        self.recall: Recall | None = None
         self.last_losses: Losses | None = None
         self.kept: list[Kept] = [Conditions(self.args.world_size, windows.digest())]
         self._saving = False
@@ -112,9 +114,14 @@ class SpanTrainer(Trainer):
         self._losses: list[Tensor] = []
         if weights.alpha_kl:
             self.teacher = Teacher(model)
-            self.generations = TeacherGenerations(self.teacher, model, teacher_update, teacher_every, teacher_decay)
+            self.recall = (
+                Recall(windows, self.args.process_index, self.args.device) if teacher_update == "recall" else None
+            )
+            self.generations = TeacherGenerations(
+                self.teacher, model, teacher_update, teacher_every, teacher_decay, self.recall
+            )
             self.add_callback(self.generations)
-            self.kept.append(self.generations)
+            self.kept += [self.generations, *([self.recall] if self.recall else [])]
 
     def get_train_dataloader(self) -> DataLoader[int]:
         """Token-budget batches instead of a number of examples; this process's part of them."""
@@ -156,7 +163,7 @@ class SpanTrainer(Trainer):
             if self.teacher is not None:
                 batch[TAUGHT] = self._teach(batch)
                 if self.teacher.prefix:
-                    batch[BELOW] = self.teacher.prefix.take()
+                    batch[BELOW] = self.teacher.prefix.take()  # None where the model was not asked
                 if batch[WINDOWS]:
                     totals[1:] += self._trust(batch)
         windows, *trust = reduce(totals, "sum")
@@ -169,6 +176,9 @@ class SpanTrainer(Trainer):
         assert self.teacher is not None
         if self.parallel is not None:
             return self._ask(self.parallel, self.teacher, batch)
+        if self.recall is not None and self.generations.generation:
+            starts, ends = self.recall.logits(batch[INDICES].tolist(), batch["input_ids"].shape[1])
+            return starts.to(self.args.device), ends.to(self.args.device)
         with self.accelerator.autocast():
             return self.teacher.logits({name: batch[name] for name in ENCODER_INPUTS if name in batch})
 
@@ -207,6 +217,8 @@ class SpanTrainer(Trainer):
         prefix = self.teacher.prefix if self.teacher is not None else None
         with prefix.replay(inputs[BELOW]) if prefix else nullcontext():
             outputs = model(**{name: inputs[name] for name in ENCODER_INPUTS if name in inputs})
+        if self.recall is not None and inputs[WINDOWS]:
+            self.recall.keep(inputs[INDICES].tolist(), outputs.start_logits, outputs.end_logits)
         gold = inputs["start_positions"], inputs["end_positions"]
         ce_mask, kl_mask = self._masks(inputs)
         losses = combined_loss(
@@ -244,6 +256,8 @@ class SpanTrainer(Trainer):
         if self.args.should_save:
             shutil.rmtree(folder / SAVING, ignore_errors=True)
         self.accelerator.wait_for_everyone()
+        if self.recall is not None:
+            self.recall.join()
         self._saving = True
         try:
             super()._save_checkpoint(model, trial)
