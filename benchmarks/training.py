@@ -196,7 +196,8 @@ def race(contestant: str, count: int) -> dict[str, float]:
 def flops(config: Any, tokens: int) -> float:
     """Operations of a training step for one window without its padding, without those of a teacher.
 
-    A layer takes three times its forward pass. Its matrices take 2 x (4 h^2 + 2 h f) x tokens, its attention 4 h x tokens^2.
+    A layer takes three times its forward pass, of which its matrices take 2 x (4 h^2 + 2 h f) x tokens and its
+    attention 4 h x tokens^2.
     """
     h, f, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     return 3 * layers * (2 * (4 * h * h + 2 * h * f) * tokens + 4 * h * tokens * tokens)
