@@ -485,6 +485,9 @@ def test_names_that_are_alike_as_file_names_overwrite_nothing(
     ids = re.findall(r'\bid="([^"]+)"', written[0].read_text(encoding="utf-8"))
     assert len(ids) == len(set(ids))
     assert len([path for path in written if path.name.startswith(("coefficient-skd", "loss-skd"))]) == 8
+    gains = (tmp_path / "report/figures/gains-mlqa-dev-em.svg").read_text(encoding="utf-8")
+    assert "skd-1: +0.0 G-XLT, +0.0 XLT" in gains  # it answers as the base does
+    assert gains.count("EM gained") == 2
 
 
 def test_one_language_at_a_time_has_no_gxlt(data: Path, tmp_path: Path) -> None:

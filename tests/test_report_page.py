@@ -28,7 +28,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     data = write_mlqa(home / "mlqa" / "dev")
     before = write_evaluation(home / "before", data, lambda pair: 2 if pair.question_language == "de" else 1)
     after = write_training(write_evaluation(home / "after", data, lambda pair: int(pair.id != "q5")))
-    groups = group_runs(read_runs([before, after]), draws=200)
+    other = write_evaluation(home / "other", data, lambda pair: int(pair.id != "q3"))
+    groups = group_runs(read_runs([before, after, other]), draws=200)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("polyspan.analysis.report._draw_matrices", lambda *_: None)
         return write_report(groups, home / "out")[0].as_uri()
@@ -163,7 +164,7 @@ def test_without_javascript_all_tables_are_there(browser: Any, address: str) -> 
     context = browser.new_context(java_script_enabled=False, viewport=DESKTOP)
     page = context.new_page()
     page.goto(address)
-    assert page.locator("table.heat:visible").count() == 6
+    assert page.locator("table.heat:visible").count() == 10
     assert page.locator("table.data:visible").count() >= 4
     assert "needs JavaScript" in page.inner_text("#examples")
     context.close()

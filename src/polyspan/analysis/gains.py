@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from polyspan.analysis.heatmap import INK, MUTED, FigureError, figure_file
-from polyspan.evaluation.compare import Interval
+from polyspan.evaluation.compare import Difference, Interval
 from polyspan.evaluation.matrix import Metric
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
 _MARKS = "os^Dv"  # five beside seven colours: the two together come again after 35 methods
 
 
@@ -22,6 +22,13 @@ class Gain(NamedTuple):
     """XLT: question and context in one language."""
     across: Interval
     """G-XLT: all pairs of languages."""
+
+
+def gain_of(name: str, averages: Mapping[str, Difference]) -> Gain | None:
+    """Of a comparison's averages; None where questions and contexts were not of one language and of two."""
+    if not {"gxlt_off_diagonal", "xlt"} <= averages.keys():
+        return None
+    return Gain(name, averages["xlt"].difference, averages["gxlt"].difference)
 
 
 def draw_gains(gains: Sequence[Gain], path: Path, metric: Metric, title: str, baseline: str) -> None:
@@ -61,7 +68,7 @@ def draw_gains(gains: Sequence[Gain], path: Path, metric: Metric, title: str, ba
                 label=f"{gain.name}: {y:+.1f} G-XLT, {x:+.1f} XLT",
             )
         left, right = axes.get_xlim()
-        axes.axvspan(left, 0, color="#f4f1ec", zorder=0)
+        axes.axvspan(left, 0, color=INK, alpha=0.05, linewidth=0, zorder=0)
         axes.set_xlim(left, right)
         axes.annotate(
             "forgotten",

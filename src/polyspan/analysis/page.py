@@ -38,6 +38,7 @@ class PageFigure:
 
 def render_page(
     groups: Sequence[Group],
+    gains: Sequence[PageFigure],
     sweeps: Sequence[PageFigure],
     curves: Sequence[PageFigure],
     calibrations: Sequence[tuple[Run, Sequence[PageFigure]]],
@@ -49,7 +50,7 @@ def render_page(
 
     Args:
         groups: of runs.
-        sweeps, curves, distributions: figures of many runs, of one training, of one example.
+        gains, sweeps, curves, distributions: figures of several runs, of many, of one training, of one example.
         calibrations: runs with a calibration, and its figures.
         notes: sentences on what could not be shown among the examples.
         title: of the page; made of the runs' names when None.
@@ -91,6 +92,7 @@ def render_page(
         groups=[_group(group, number) for number, group in enumerate(groups)],
         systems=systems_table(groups),
         runs=[run_facts(run) for run in runs],
+        gains=gains,
         sweeps=sweeps,
         curves=curves,
         distributions=distributions,

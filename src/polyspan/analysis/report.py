@@ -12,6 +12,7 @@ from polyspan.analysis.calibration_figures import draw_reliability, draw_risk_co
 from polyspan.analysis.cells import METHODS, file_name, system_name
 from polyspan.analysis.curves import draw_coefficients, draw_loss
 from polyspan.analysis.distribution import Distribution, answer_distribution, draw_distribution
+from polyspan.analysis.gains import draw_gains, gain_of
 from polyspan.analysis.heatmap import draw_matrix
 from polyspan.analysis.inline import inline_svg
 from polyspan.analysis.languages import language_name
@@ -86,6 +87,7 @@ def write_report(
     figures = _Figures(output / "figures")
     for group in groups:
         _draw_matrices(group, figures)
+    gains = [figure for group in groups for figure in _draw_gains(group, figures)]
     sweeps = [figure for group in groups for figure in _draw_sweeps(group, figures)]
     curves = _draw_curves([run for group in groups for run in group.runs], figures)
     calibrations = [(run, _draw_calibration(run, figures)) for group in groups for run in group.runs if run.calibration]
@@ -93,7 +95,7 @@ def write_report(
     distributions, notes = _draw_example(groups, example, figures)
     progress("the page")
     page = output / PAGE
-    write_text(page, render_page(groups, sweeps, curves, calibrations, distributions, notes, title))
+    write_text(page, render_page(groups, gains, sweeps, curves, calibrations, distributions, notes, title))
     return [page, *tables, *figures.written]
 
 
@@ -128,6 +130,21 @@ def _draw_matrices(group: Group, figures: _Figures) -> None:
                 gain = difference(run.matrix, first.matrix)
                 draw = partial(draw_matrix, gain, metric=metric, title=title, signed=True)
                 figures.draw(f"gain-{group.key}-{name}-{metric}", draw, title)
+
+
+def _draw_gains(group: Group, figures: _Figures) -> list[PageFigure]:
+    """All later runs over the first, across languages and within one, where there are two or more."""
+    drawn = []
+    for metric in METRICS:
+        found = [gain_of(compared.a, compared.metrics[metric].averages) for compared in group.comparisons]
+        gains = [gain for gain in found if gain is not None]
+        if len(gains) < 2:
+            continue
+        title = f"{group.label}: gains over {group.runs[0].name}"
+        caption = f"{metric.upper()} of each run less {group.runs[0].name}'s, with 95% intervals: {group.label}"
+        draw = partial(draw_gains, gains, metric=metric, title=title, baseline=group.runs[0].name)
+        drawn.append(figures.draw(f"gains-{group.key}-{metric}", draw, caption))
+    return drawn
 
 
 def _draw_sweeps(group: Group, figures: _Figures) -> list[PageFigure]:

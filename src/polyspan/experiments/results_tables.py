@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from polyspan.analysis.cells import INTERVAL_NOTE, METHODS, SHORT, number, printed_number, source
-from polyspan.analysis.gains import Gain
+from polyspan.analysis.gains import Gain, gain_of
 from polyspan.analysis.paper import load_paper
 from polyspan.analysis.study import Intervals
 from polyspan.analysis.table import Cell, Number, Row, Table, mark_best
@@ -155,10 +155,9 @@ def gains_over_zero_shot(settings: Sequence[Setting], data: str, draws: int = DR
     for setting, method in methods:
         if not baseline or method is baseline[0]:
             continue
-        averages = compare(method, baseline[0], draws=draws).metrics["f1"].averages
-        if {"gxlt_off_diagonal", "xlt"} <= averages.keys():
-            found.append(Gain(_full_label(setting), averages["xlt"].difference, averages["gxlt"].difference))
-    return found
+        compared = compare(method, baseline[0], draws=draws)
+        found.append(gain_of(_full_label(setting), compared.metrics["f1"].averages))
+    return [gain for gain in found if gain is not None]
 
 
 def coefficient_table(settings: Sequence[Setting]) -> Table | None:
