@@ -72,8 +72,8 @@ def draw_gains(gains: Sequence[Gain], path: Path, metric: Metric, title: str, ba
         axes.set_xlim(left, right)
         axes.annotate(
             "forgotten",
-            (0, 0),
-            (-6, 6),
+            (0, 1),
+            (-6, -14),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
             horizontalalignment="right",
