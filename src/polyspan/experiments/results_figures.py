@@ -13,7 +13,7 @@ from polyspan.analysis.heatmap import draw_matrix
 from polyspan.evaluation.compare import DRAWS
 from polyspan.evaluation.matrix import Cell, ScoreMatrix, difference
 from polyspan.experiments.results import Result
-from polyspan.experiments.results_tables import Setting, gains_over_zero_shot, settings_of
+from polyspan.experiments.results_tables import Setting, data_of, gains_over_zero_shot, settings_of
 from polyspan.experiments.scored_runs import ScoredRun, draw_sweep_figures, scored_run
 
 SWEPT = ("ce", "skd", "skd-first_hit")
@@ -36,10 +36,11 @@ def draw_results(results: Sequence[Result], folder: Path, draws: int = DRAWS) ->
     for setting in settings:
         if setting.label not in shown or len(setting.results) > len(shown[setting.label].results):
             shown[setting.label] = setting
+    zero_shot = [setting for setting in settings if setting.first.method == "zero-shot"]
     written = []
     for label, setting in shown.items():
         data = asked_first if setting.scores(asked_first) else setting.first.scores[0].data
-        matrix, zero_shot = _mean_matrix(setting, data), [s for s in settings if s.first.method == "zero-shot"]
+        matrix = _mean_matrix(setting, data)
         seeds = len(setting.scores(data))
         title = f"{label}, {data}" + (f", mean of {seeds} seeds" if seeds > 1 else "")
         written.append(folder / f"matrix-{file_name(label)}.svg")
@@ -48,16 +49,11 @@ def draw_results(results: Sequence[Result], folder: Path, draws: int = DRAWS) ->
             written.append(folder / f"gain-{file_name(label)}.svg")
             gain = difference(matrix, _mean_matrix(zero_shot[0], data))
             draw_matrix(gain, written[-1], "f1", f"{title}, minus zero-shot", signed=True)
-    for data in _data_of(settings):
+    for data in data_of(settings):
         if len(gains := gains_over_zero_shot(settings, data, draws)) > 1:
             written.append(folder / f"gains-{file_name(data)}.svg")
             draw_gains(gains, written[-1], "f1", f"{data}: gains over zero-shot", "zero-shot")
     return [*written, *draw_sweep_figures(_swept(settings), folder)]
-
-
-def _data_of(settings: Sequence[Setting]) -> list[str]:
-    """Every data set that was asked, in the order in which it comes."""
-    return list(dict.fromkeys(scores.data for setting in settings for run in setting.results for scores in run.scores))
 
 
 def _swept(settings: Sequence[Setting]) -> list[ScoredRun]:

@@ -82,6 +82,11 @@ def settings_of(results: Sequence[Result]) -> list[Setting]:
     return [Setting(_label(runs[0], usual), runs) for runs in ordered]
 
 
+def data_of(settings: Sequence[Setting]) -> list[str]:
+    """Every data set that was asked, in the order in which it comes."""
+    return list(dict.fromkeys(scores.data for setting in settings for run in setting.results for scores in run.scores))
+
+
 def scores_table(settings: Sequence[Setting], data: str, draws: int = DRAWS) -> Table:
     """G-XLT and XLT of every setting on one data set, with the paper's rows where it has the same."""
     asked = [setting for setting in settings if setting.scores(data)]
@@ -178,9 +183,8 @@ def coefficient_table(settings: Sequence[Setting]) -> Table | None:
 def all_tables(results: Sequence[Result], draws: int = DRAWS) -> list[Table]:
     """Scores and differences on each data set, then the coefficient."""
     settings = settings_of(results)
-    data = dict.fromkeys(scores.data for setting in settings for run in setting.results for scores in run.scores)
     tables = []
-    for name in data:
+    for name in data_of(settings):
         tables += [scores_table(settings, name, draws), *differences_tables(settings, name, draws)]
     coefficients = coefficient_table(settings)
     return tables if coefficients is None else [*tables, coefficients]

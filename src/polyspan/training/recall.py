@@ -62,12 +62,11 @@ class Recall:
 
     def join(self) -> None:
         """Give the first process what all have said in this epoch; every process must call it."""
-        joined = reduce(self.saying.to(self.device), "sum").to("cpu")  # each window is one process's
-        self.saying = joined if self.process == 0 else torch.zeros_like(joined)
+        self.saying = self._of_the_first(self._of_all())
 
     def turn(self) -> None:
         """An epoch is over: what was said in it is what was said; every process must call it."""
-        self.said = reduce(self.saying.to(self.device), "sum").to("cpu")
+        self.said = self._of_all()
         self.saying = torch.zeros_like(self.said)
 
     def save_to(self, checkpoint: Path) -> None:
@@ -78,4 +77,12 @@ class Recall:
         """Read them again."""
         kept = load_file(checkpoint / RECALL_FILE)
         self.said = kept["said"]
-        self.saying = kept["saying"] if self.process == 0 else torch.zeros_like(kept["saying"])
+        self.saying = self._of_the_first(kept["saying"])
+
+    def _of_all(self) -> Tensor:
+        """What all processes have said in this epoch: each window is one process's, so a sum puts them together."""
+        joined: Tensor = reduce(self.saying.to(self.device), "sum").to("cpu")
+        return joined
+
+    def _of_the_first(self, said: Tensor) -> Tensor:
+        return said if self.process == 0 else torch.zeros_like(said)

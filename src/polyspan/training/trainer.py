@@ -174,21 +174,24 @@ class SpanTrainer(Trainer):
     @torch.no_grad()
     def _teach(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         assert self.teacher is not None
-        if self.parallel is not None:
-            return self._ask(self.parallel, self.teacher, batch)
-        if self.recall is not None and self.generations.generation:
-            starts, ends = self.recall.logits(batch[INDICES].tolist(), batch["input_ids"].shape[1])
+        if (told := self._told(self.teacher)) is not None:
+            starts, ends = told.logits(batch[INDICES].tolist(), batch["input_ids"].shape[1])
             return starts.to(self.args.device), ends.to(self.args.device)
         with self.accelerator.autocast():
             return self.teacher.logits({name: batch[name] for name in ENCODER_INPUTS if name in batch})
 
-    def _ask(self, parallel: ParallelTeacher, teacher: Teacher, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """The teacher is asked once a generation, also where a run goes on in the middle of one."""
-        if parallel.generation != self.generations.generation:
+    def _told(self, teacher: Teacher) -> ParallelTeacher | Recall | None:
+        """What holds this generation's logits of every window; None where the teacher reads batch by batch.
+
+        A parallel-question teacher is asked once a generation, also where a run goes on in the middle of one.
+        """
+        generation = self.generations.generation
+        if self.parallel is None:
+            return self.recall if generation else None
+        if self.parallel.generation != generation:
             with self.accelerator.autocast():
-                parallel.read(teacher.model, self.generations.generation)
-        starts, ends = parallel.logits(batch[INDICES].tolist(), batch["input_ids"].shape[1])
-        return starts.to(self.args.device), ends.to(self.args.device)
+                self.parallel.read(teacher.model, generation)
+        return self.parallel
 
     def _trust(self, batch: dict[str, Any]) -> Tensor:
         gold = batch["start_positions"], batch["end_positions"]
