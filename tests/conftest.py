@@ -26,6 +26,14 @@ def data_dir() -> Path:
     return Path(setting)
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model with a Unigram tokeniser; modules that need another have a fixture of this name."""
+    from tiny_models import tiny_unigram
+
+    return tiny_unigram(tmp_path_factory.mktemp("model") / "tiny")
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """A tiny model gains nothing from a second thread and waits for it."""

@@ -21,7 +21,6 @@ from polyspan.models import load_model
 from polyspan.processes import join_shares, share
 from polyspan.training.batches import EpochBatches, divide
 from polyspan.training.checkpoints import newest_checkpoint
-from tiny_models import tiny_unigram
 from tiny_runs import digest, quiet, recipe, run_together
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -30,11 +29,6 @@ TOLERANCE = 2e-4
 """Relative, of losses in fp32: sums are taken in another order and batches are padded otherwise."""
 DATA = {"path": "commons/train", "target_languages": 1, "seeds": 3, "max_length": 128, "overlap": 16}
 EVALUATION = {"path": "commons/dev", "languages": ["en", "de"], "limit": 3}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_unigram(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def made(model: Path, run_dir: Path, batch_tokens: int, accumulate: int = 1, **objective: Any) -> Any:

@@ -22,15 +22,9 @@ from polyspan.models import load_model
 from polyspan.training.batches import EpochBatches
 from polyspan.training.keeping import slow_lower_layers
 from tiny_encoders import ENCODERS
-from tiny_models import tiny_unigram
 from tiny_runs import digest, quiet, recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_unigram(tmp_path_factory.mktemp("model") / "tiny")
 
 
 def trainer(model: Path, run_dir: Path, **changes: Any) -> Any:

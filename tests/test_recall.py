@@ -30,11 +30,6 @@ DATA = {"path": "commons/train", "target_languages": 1, "seeds": 3, "max_length"
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_unigram(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture(scope="module")
 def whole(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undisturbed run of three epochs."""
     torch.set_num_threads(1)

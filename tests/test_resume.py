@@ -29,15 +29,9 @@ from polyspan.experiments.set_up import RunError
 from polyspan.files import what_is_broken
 from polyspan.training.checkpoints import SAVING, CheckpointError, newest_checkpoint, publish
 from polyspan.training.progress import MetricsLog
-from tiny_models import tiny_unigram
 from tiny_runs import digest, quiet, recipe, start
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_unigram(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,6 @@ from polyspan.experiments.sweep import work
 from polyspan.experiments.sweep_report import read_sweep, sweep_table, write_sweep
 from polyspan.training.progress import MetricsLog
 from test_cli import polyspan, refused
-from tiny_models import tiny_unigram
 from tiny_runs import digest, quiet, recipe
 
 BEAT = 4
@@ -47,11 +46,6 @@ METHODS = {
     "ce": {"objective.alpha_kl": 0, "objective.coefficient": "constant"},
     "skd-first_hit": {"objective.coefficient": "first_hit"},
 }
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_unigram(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(autouse=True)

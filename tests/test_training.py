@@ -34,11 +34,6 @@ from tiny_runs import digest, quiet, recipe
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_unigram(tmp_path_factory.mktemp("model") / "tiny")
-
-
 @pytest.mark.parametrize("build", [tiny_bert, tiny_unigram])
 def test_twice_the_same_recipe_gives_the_same_bytes(build: Callable[[Path], Path], tmp_path: Path) -> None:
     model = build(tmp_path / "tiny")
