@@ -19,7 +19,8 @@ from matplotlib.colors import to_hex
 
 from polyspan.analysis import FigureError, draw_coefficients, draw_loss, draw_matrix
 from polyspan.analysis.curves import running_mean
-from polyspan.analysis.heatmap import INK, text_colour
+from polyspan.analysis.figure import INK
+from polyspan.analysis.heatmap import text_colour
 from polyspan.evaluation import ScoreMatrix
 from polyspan.evaluation.matrix import Cell
 

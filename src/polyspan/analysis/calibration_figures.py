@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyspan.analysis.heatmap import INK, MUTED, FigureError, figure_file
+from polyspan.analysis.figure import INK, MUTED, FigureError, figure_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,9 +114,7 @@ def draw_risk_coverage(measured: Mapping[str, Any], path: Path, title: str) -> N
                     f"{row['precision']:g}", (x, y), textcoords="offset points", xytext=(5, -10), fontsize=8, color=INK
                 )
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of questions answered", ylabel="share of answers wrong")
-        axes.grid(color="#e6e6e6", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid()
         axes.set_title(title)
         axes.legend(frameon=False, loc="lower right")
 
@@ -134,7 +132,6 @@ def _points(axes: Axes, bins: list[Mapping[str, float]], colour: str, label: str
 def _square(axes: Axes) -> None:
     axes.plot((0, 1), (0, 1), color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect=1)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def wilson(share: float, rows: float) -> tuple[float, float]:

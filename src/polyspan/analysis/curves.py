@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyspan.analysis.heatmap import INK, MUTED, FigureError, figure_file
+from polyspan.analysis.figure import INK, MUTED, FigureError, figure_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,9 +99,7 @@ def _frame(axes: Axes, steps: Numbers, epochs: Numbers, title: str, label: str) 
 
     axes.set_title(title)
     axes.set(xlabel="step", ylabel=label, xlim=(min(steps[0], 0), steps[-1]))
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y")
     ends = np.arange(max(1, np.ceil(epochs[0])), np.floor(epochs[-1]) + 1)
     positions = np.interp(ends, epochs, steps)
     for position in positions:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polyspan.analysis.heatmap import INK, MUTED, figure_file
+from polyspan.analysis.figure import INK, MUTED, figure_file
 from polyspan.corpus.model import CorpusError, Pair, ParallelCorpus
 
 if TYPE_CHECKING:
@@ -133,9 +133,7 @@ def draw_distribution(distribution: Distribution, path: Path, title: str) -> Non
             )
             axes.set(ylabel=f"P({head})", xlim=(-1, len(values)))
             axes.set_ylim(0, 1.18 * max(values))
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-            axes.set_axisbelow(True)
+            axes.grid(axis="y")
             rank = distribution.first_hit(head)
             found = f"first of them in the interval: rank {rank}" if rank else "none of them in the interval"
             axes.set_title(found, loc="right", fontsize=9, fontweight="normal", color=MUTED, pad=4)

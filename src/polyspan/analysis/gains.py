@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from polyspan.analysis.heatmap import INK, MUTED, FigureError, figure_file
+from polyspan.analysis.figure import INK, MUTED, FigureError, figure_file
 from polyspan.evaluation.compare import Difference, Interval
 from polyspan.evaluation.matrix import Metric
 
@@ -82,9 +82,7 @@ def draw_gains(gains: Sequence[Gain], path: Path, metric: Metric, title: str, ba
         )
         score = metric.upper()
         axes.set(xlabel=f"XLT: {score} gained within one language", ylabel=f"G-XLT: {score} gained, all pairs")
-        axes.grid(color="#e6e6e6", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid()
         figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold", color=INK)
         figure.legend(frameon=False, fontsize=9, loc="outside lower left")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from html import escape
 
-from polyspan.analysis.heatmap import INK, MUTED, text_colour
+from polyspan.analysis.figure import INK, MUTED
+from polyspan.analysis.heatmap import text_colour
 
 # What the figures are drawn in, and the page's names for it, which differ in the dark.
 _COLOURS = {

@@ -9,7 +9,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from polyspan.analysis.cells import METHODS
-from polyspan.analysis.heatmap import INK, MUTED, FigureError, draw_grid, figure_file
+from polyspan.analysis.figure import INK, MUTED, FigureError, figure_file
+from polyspan.analysis.heatmap import draw_grid
 from polyspan.analysis.paper import Method
 from polyspan.analysis.runs import Run
 from polyspan.evaluation.matrix import Average, Metric
@@ -117,9 +118,7 @@ def draw_target_languages(runs: Sequence[Run], path: Path, metric: Metric, title
             axes.set_title(label, fontsize=10, fontweight="normal")
             axes.set(xlabel="target languages (ntl)", ylabel=f"{metric.upper()} (%)")
             axes.set_xticks(sorted({setting.target_languages for setting in scores}))
-            axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-            axes.set_axisbelow(True)
-            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(axis="y")
         handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, frameon=False, fontsize=9, ncols=min(4, len(names)), loc="outside lower center")
 
