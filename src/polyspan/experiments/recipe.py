@@ -101,7 +101,8 @@ class Objective(Section):
     delta: Positive = 5
     """Half width of the interval around the gold position, in tokens."""
     mask: Literal["context", "none"] = "context"
-    """context: softmax over context tokens; none: over all tokens, as in the authors' code."""
+    """context: softmax over context tokens, and over the first special token where it may be the label; none: over
+    all tokens, as in the authors' code."""
     teacher: Literal["epoch", "recall", "steps", "ema", "never"] = "epoch"
     """When the teacher is renewed; recall: it is what the student said in the epoch before, which takes no
     second reading."""

@@ -47,7 +47,7 @@ def coefficient(
     Args:
         teacher_logits: (batch, tokens), of starts or of ends.
         gold: (batch,), gold positions.
-        kind: which of the four.
+        kind: which of the five.
         k: how many of the teacher's best positions are looked at, 1 or more.
         delta: half width of the interval in tokens, 1 or more.
         mask: (batch, tokens), True where a span may begin or end; other positions are neither
