@@ -23,6 +23,7 @@ from polyspan.evaluation.compare import compare
 from polyspan.evaluation.evaluate import write_predictions
 from polyspan.evaluation.rows import Method, read_rows
 from polyspan.evaluation.verdict import note, sentence
+from polyspan.experiments.recipe import Recipe, dump_recipe
 
 QUESTIONS = 40
 
@@ -145,8 +146,8 @@ def test_groups_are_runs_of_one_method(folders: dict[str, Path]) -> None:
 
 def test_runs_are_paired_by_the_seeds_of_their_recipes(folders: dict[str, Path], tmp_path: Path) -> None:
     for name, seed in (("base", 2), ("better", 1)):
-        recipe = f"seed: {seed}\nmodel: m\ndata: {{}}\nobjective: {{}}\ntraining: {{}}\n"
-        (folders[name] / "recipe.yaml").write_text(recipe)
+        recipe = Recipe.model_validate({"run_dir": name, "seed": seed, "model": "m", "data": {"path": "commons/train"}})
+        (folders[name] / "recipe.yaml").write_text(dump_recipe(recipe))
     groups = [f"A={folders['base']},{folders['better']}", f"B={folders['better']},{folders['base']}"]
     options = ["--group", groups[0], "--group", groups[1], "--draws", 300, "--json"]
     (found,) = json.loads(command(*options))["comparisons"]

@@ -16,6 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from polyspan.analysis import FigureError, draw_coefficients, draw_loss, draw_matrix
 from polyspan.analysis.curves import running_mean
@@ -83,6 +85,41 @@ def test_png_is_the_same_bytes_every_time(name: str, tmp_path: Path) -> None:
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert struct.unpack(">II", data[16:24]) == tuple(int(200 * inches) for inches in SIZES[name])
     assert b"Software" not in data
+
+
+TITLES = (
+    "skd-first_hit (context-teacher), mlqa/dev, first 20 of each pair, minus zero-shot",
+    "a-run-folder_of_which_the_name_is_longer_than_the_figure_is_wide_and_has_no_space",
+    "short",
+)
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_title_is_as_wide_as_its_figure_at_most(title: str, tmp_path: Path) -> None:
+    two = ScoreMatrix({(q, c): Cell(1, 0.5, 0.5) for q in ("de", "en") for c in ("de", "en")})
+    draw_matrix(two, tmp_path / "matrix.svg", "f1", title)
+    root = ElementTree.parse(tmp_path / "matrix.svg").getroot()
+    width = float(root.get("width", "").removesuffix("pt"))
+    bold = FontProperties(weight="bold", size=12)  # type: ignore[arg-type]
+    lines = ["".join(t.itertext()) for t in root.iter(f"{SVG}text") if "700; font-size: 12px" in t.get("style", "")]
+    assert "".join(lines).replace(" ", "") == title.replace(" ", "")
+    assert all(TextPath((0, 0), line, prop=bold).get_extents().width < width for line in lines)
+    assert (len(lines) == 1) == (title == "short")
+
+
+def test_a_training_that_diverged_has_a_figure(tmp_path: Path) -> None:
+    for broken in (float("nan"), float("inf")):
+        history = [row | {"loss": broken, "ce": broken} if row["step"] > 2 else row for row in HISTORY]
+        draw_loss(history, tmp_path / "loss.svg", "Loss")
+        assert "total" in texts(tmp_path / "loss.svg")
+    draw_loss([row | {"loss": float("nan"), "ce": float("nan"), "kl": 0} for row in HISTORY], tmp_path / "all.svg", "L")
+
+
+def test_loss_leaves_out_what_nobody_could_see(tmp_path: Path) -> None:
+    draw_loss([row | {"ce": row["loss"], "kl": 0.0} for row in HISTORY], tmp_path / "loss.svg", "Loss")
+    found = texts(tmp_path / "loss.svg")
+    assert "cross-entropy" in found
+    assert not {"total", "distillation (KL)"} & set(found)
 
 
 def test_other_values_are_other_bytes(tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ import pytest
 from polyspan.analysis.browser import browser_data, utf16
 from polyspan.analysis.facts import commands
 from polyspan.analysis.report import all_tables, write_report
+from polyspan.analysis.run_tables import difference_table
 from polyspan.analysis.runs import ReportError, read_runs
 from polyspan.analysis.study import Group, group_runs
-from polyspan.analysis.sweeps import draw_target_languages, draw_temperatures, grid_methods, has_curves
+from polyspan.analysis.sweeps import comparable, draw_target_languages, draw_temperatures, grid_methods, has_curves
 from polyspan.analysis.table import Number, Row, Table, mark_best, to_latex, to_markdown
 from polyspan.analysis.tables import systems_table, zero_shot_table
 from polyspan.corpus import CorpusError, Pair
@@ -347,7 +348,6 @@ def test_answer_ranks_have_counts_and_rates(report: Report) -> None:
     ranks = report.groups[0].ranks
     assert ranks is not None
     assert ranks[0].depth == TOP_K
-    assert ranks[0].rate("de", 2) == pytest.approx(8 / 18)
 
 
 def test_every_table_is_there_in_markdown_and_latex(report: Report) -> None:
@@ -452,6 +452,50 @@ def test_a_sweep_is_drawn_against_ntl_and_by_temperature(data: Path, tmp_path: P
         assert f">{100 * (run.matrix.average('gxlt', 'f1') or 0):.1f}<" in grid
 
 
+def test_figures_of_sweeps_take_no_other_method_for_a_seed(data: Path, tmp_path: Path) -> None:
+    fast = {"target_languages": 1}
+    runs = sweep_runs(
+        data,
+        tmp_path,
+        [
+            ("ce", {"target_languages": 1}, {"alpha_kl": 0}),
+            ("first-hit-1", {"target_languages": 1}, {}),
+            ("first-hit-2", {"target_languages": 2}, {}),
+            ("eq5", {"target_languages": 1}, {"coefficient": "eq5"}),
+            ("by-example", {"target_languages": 1}, {"level": "example"}),
+            ("zero", {"target_languages": 0}, {}),
+        ],
+    )
+    faster = write_training(tmp_path / "first-hit-2", data=fast)
+    recipe = (faster / "recipe.yaml").read_text(encoding="utf-8")
+    (faster / "recipe.yaml").write_text(recipe.replace("learning_rate: ", "learning_rate: 1"), encoding="utf-8")
+    kept = [run.name for run in comparable([*runs, *read_runs([faster])])]
+    assert kept == ["ce", "first-hit-1", "first-hit-2", "zero"]
+    best_first = [runs[3], *runs[:3], *runs[4:]]
+    assert [run.name for run in comparable(best_first, best_first=True)] == ["eq5", "ce", "zero"]
+
+
+def test_the_reports_comparisons_are_corrected_together(data: Path, tmp_path: Path) -> None:
+    folders = [write_evaluation(tmp_path / "base", data, lambda pair: int(pair.id < "q3"))]
+    folders += [write_evaluation(tmp_path / f"r{n}", data, lambda pair, n=n: int(pair.id < f"q{n}")) for n in (4, 5, 6)]  # type: ignore[misc]
+    [group] = group_runs(read_runs(folders), draws=DRAWS)
+    assert [(found.a, found.b) for found in group.comparisons] == [(name, "base") for name in ("r4", "r5", "r6")]
+    whole = [found.metrics["f1"].averages["gxlt"] for found in group.comparisons]
+    assert all(found.difference.value > 0 for found in whole)
+    assert min(found.p_holm for found in whole) == pytest.approx(min(1, 3 * min(found.p for found in whole)))
+    assert difference_table(group, group.comparisons[0]).columns[3:5] == ["p", "p (Holm)"]
+    [alone] = group_runs(read_runs(folders[:2]), draws=DRAWS)
+    assert "p (Holm)" not in difference_table(alone, alone.comparisons[0]).columns
+
+
+def test_runs_scored_by_other_rules_stand_apart(data: Path, tmp_path: Path) -> None:
+    first, second = (write_evaluation(tmp_path / name, data, first_rank) for name in ("one", "two"))
+    record = (second / "evaluation.json").read_text(encoding="utf-8")
+    (second / "evaluation.json").write_text(record.replace('"mlqa",\n "top_k"', '"squad",\n "top_k"'), encoding="utf-8")
+    assert len(group_runs(read_runs([first, second]), draws=DRAWS)) == 2
+    assert "two: scored by the rules of squad" in refused("compare", first, second)
+
+
 def test_an_ablation_stands_beside_the_papers(seven: Path, tmp_path: Path) -> None:
     runs = sweep_runs(seven, tmp_path, [("with", {}, {}), ("without", {}, {"alpha_ce": 0})])
     table = systems_table(group_runs(runs, draws=DRAWS))
@@ -486,7 +530,7 @@ def test_names_that_are_alike_as_file_names_overwrite_nothing(
     assert len(ids) == len(set(ids))
     assert len([path for path in written if path.name.startswith(("coefficient-skd", "loss-skd"))]) == 8
     gains = (tmp_path / "report/figures/gains-mlqa-dev-em.svg").read_text(encoding="utf-8")
-    assert "skd-1: +0.0 G-XLT, +0.0 XLT" in gains  # it answers as the base does
+    assert "skd-1: 0.0 G-XLT, 0.0 XLT" in gains  # it answers as the base does
     assert gains.count("EM gained") == 2
 
 
@@ -577,6 +621,9 @@ def broken(change: Callable[[Path], None]) -> Callable[[Path, Path], list[str | 
     return make
 
 
+STEP = '{"step": 1, "epoch": 0.1, "loss": 1, "ce": 1, "kl": 0, "coefficient": 0.5}'
+
+
 REFUSED: dict[str, tuple[Callable[[Path, Path], list[str | Path]], str]] = {
     "no folder": (lambda folder, data: [folder], "no such folder"),
     "named twice": (lambda folder, data: [write_evaluation(folder, data, first_rank)] * 2, "named twice"),
@@ -587,7 +634,7 @@ REFUSED: dict[str, tuple[Callable[[Path, Path], list[str | Path]], str]] = {
     ),
     "broken recipe": (
         broken(lambda f: (f / "recipe.yaml").write_text("- 1")),
-        "recipe.yaml: is not the recipe of a run",
+        "recipe.yaml: is not an object of keys and values",
     ),
     "broken leakage": (broken(lambda f: (f / "leakage.json").write_text("{")), "leakage.json: cannot be read"),
     **{
@@ -596,22 +643,26 @@ REFUSED: dict[str, tuple[Callable[[Path, Path], list[str | Path]], str]] = {
             f"{name}: {said}",
         )
         for name, content, said in (
-            ("leakage.json", "[]", "is not a JSON object"),
+            ("leakage.json", "[]", "is not an object of keys and values"),
             ("leakage.json", "{}", "compared: Field required"),
             ("leakage.json", '{"compared": [{"test": "a", "train": "b"}]}', "compared.0.questions: Field required"),
-            ("scores.json", "[]", "is not a JSON object"),
+            ("scores.json", "[]", "is not an object of keys and values"),
             ("scores.json", '{"other_scores": []}', "other_scores: Input should be a valid dictionary"),
             ("scores.json", '{"other_scores": {"tydiqa_zero_shot": {"f1": 1}}}', "other_scores are not those"),
-            ("calibration.json", "[]", "is not a JSON object"),
+            ("calibration.json", "[]", "is not an object of keys and values"),
             ("calibration.json", '{"rows": 3}', "data: Field required"),
             ("calibration.json", '{"rows": 3, "data": "a", "temperature": "hot"}', "temperature: Input should be"),
-            ("data.json", "[1]", "is not a JSON object"),
-            ("timing.json", "3", "is not a JSON object"),
-            ("environment.json", '"x"', "is not a JSON object"),
+            ("data.json", "[1]", "is not an object of keys and values"),
+            ("timing.json", "3", "is not an object of keys and values"),
+            ("environment.json", '"x"', "is not an object of keys and values"),
             ("data.json", '{"pairs": 3}', "seeds: Field required"),
             ("timing.json", '{"training_seconds": "long"}', "training_seconds: Input should be"),
-            ("metrics.jsonl", "[]", "line 1: is not a JSON object"),
-            ("metrics.jsonl", '{"step": 1, "coefficient": 0.5}\n{"step": 2}', "line 2: coefficient: Field required"),
+            ("metrics.jsonl", "[]", "line 1: is not an object of keys and values"),
+            ("metrics.jsonl", f'{STEP}\n{{"step": 2}}', "line 2: epoch: Field required"),
+            ("metrics.jsonl", STEP.replace("0.5", "null"), "line 1: coefficient: Input should be a valid number"),
+            ("recipe.yaml", "{data: {}, objective: {}, training: {}, model: m, seed: 1}", "data.path: Field required"),
+            ("recipe.yaml", "{data: null, objective: {}, training: {}, model: m, seed: 1}", "data: is not an object"),
+            ("evaluation.json", '{"model": "m"}', "path: Field required"),
             ("predictions.jsonl", "[]", "line 1 is not a prediction"),
         )
     },

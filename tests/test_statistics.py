@@ -211,7 +211,7 @@ def test_paired_intervals_hold_the_truth() -> None:
         for paired in (frozenset({(0, 1)}), frozenset[tuple[int, int]]()):
             ids = [str(place) for place in range(30)]
             sample = Aligned(ids, world.pairs, asked, np.arange(30), [{"f1": a}, {"f1": b}], paired)
-            averages = metric_comparisons(sample, "f1", 300, 0.95, number)[0, 1].averages
+            averages = metric_comparisons(sample, "f1", 300, 0.95, number, [(0, 1)])[0, 1].averages
             found.append(averages["gxlt"].difference)
         (low, high), (wide_low, wide_high) = ((each.low or 0.0, each.high or 0.0) for each in found)
         held.append(low <= 0.02 <= high)
@@ -330,6 +330,25 @@ def test_averages_are_corrected_over_the_comparisons() -> None:
     whole = [item.metrics["f1"].averages["gxlt"] for item in found]
     assert [item.p_holm for item in whole] == pytest.approx(holm(np.array([item.p for item in whole])).tolist())
     assert whole[1].p_holm == pytest.approx(3 * whole[1].p)
+
+
+def test_languages_are_corrected_within_one_comparison() -> None:
+    found = both(method("a", made(40, salt=1, shift=0.05)), method("b", made(40, salt=2))).metrics["f1"]
+    for languages in (found.by_context_language, found.by_question_language):
+        differences = list(languages.values())
+        adjusted = holm(np.array([item.p for item in differences])).tolist()
+        assert [item.p_holm for item in differences] == pytest.approx(adjusted)
+        assert adjusted != [item.p for item in differences]
+
+
+def test_later_methods_against_the_first() -> None:
+    methods = [method(name, made(30, salt=1, shift=shift)) for name, shift in (("a", 0.0), ("b", 0.004), ("c", 0.1))]
+    found = compare_all(methods, draws=DRAWS, with_first=True)
+    assert [(item.a, item.b) for item in found] == [("b", "a"), ("c", "a")]
+    gained = found[1].metrics["f1"].averages["gxlt"]
+    assert gained.difference.value == pytest.approx(gained.a.value - gained.b.value)
+    assert gained.difference.value > 0
+    assert gained.p_holm == pytest.approx(2 * gained.p)
 
 
 def test_seeds_are_a_second_level() -> None:

@@ -516,9 +516,9 @@ def test_figures_show_trials_that_differ_in_what_they_show(make: Callable[..., P
         for number, settings in enumerate(plan.grid())
     ]
     found = sweep_report.Found(plan, Tally(len(done), 0, 0, 0, len(done)), done, [])
+    recipes = [run.recipe for run in sweep_report.drawn_trials(found) if run.recipe is not None]
     kept = [
-        (t.settings[METHOD], t.settings["training.learning_rate"], t.settings["data.target_languages"])
-        for t, _ in sweep_report._comparable(found)
+        (r["objective"]["coefficient"], r["training"]["learning_rate"], r["data"]["target_languages"]) for r in recipes
     ]
     # The best is the first trial: first_hit at the rate of 0.1. Eq. 5 would share its line.
     assert sorted(kept) == [("constant", 0.1, 1), ("constant", 0.1, 2), ("first_hit", 0.1, 1), ("first_hit", 0.1, 2)]
@@ -537,8 +537,9 @@ def test_figures_do_not_take_methods_for_seeds(make: Callable[..., Plan], monkey
     }
     plan = make(methods=methods, keys=KEYS)
     reports(plan, monkeypatch)
-    kept = Counter(trial.settings[METHOD] for trial, _ in sweep_report._comparable(read(plan)))
-    assert kept == {"free": 4, "ce": 4}
+    recipes = [run.recipe for run in sweep_report.drawn_trials(read(plan)) if run.recipe is not None]
+    kept = Counter((r["training"]["frozen_layers"], r["objective"]["alpha_kl"]) for r in recipes)
+    assert kept == {(0, 1): 4, (0, 0): 4}
 
 
 @pytest.mark.slow

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyspan.analysis.figure import INK, MUTED, FigureError, figure_file
+from polyspan.analysis.figure import BLUE, INK, MUTED, ORANGE, FigureError, figure_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's, which the colour-blind can tell apart.
-_SIDES = {"before": "#d55e00", "after": "#0072b2"}
+_SIDES = {"before": ORANGE, "after": BLUE}
 _Z = 1.96
 
 
@@ -34,7 +34,7 @@ def draw_reliability(measured: Mapping[str, Any], path: Path, title: str) -> Non
     shown = [name for name in panels if measured.get(name)]
     if not shown:
         raise FigureError(f"{path}: nothing was measured to draw")
-    with figure_file(path, 3.6 * len(shown) + 0.4, 3.9) as figure:
+    with figure_file(path, 3.6 * len(shown) + 0.4, 3.9, title) as figure:
         for axes, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             for side, colour in _SIDES.items():
                 found = measured[name][side]
@@ -42,7 +42,6 @@ def draw_reliability(measured: Mapping[str, Any], path: Path, title: str) -> Non
             _square(axes)
             axes.set(xlabel=panels[name], ylabel="share that was right")
             axes.legend(frameon=False, loc="best", fontsize=9)
-        figure.suptitle(title, x=0.01, horizontalalignment="left", fontweight="bold", fontsize=12, color=INK)
 
 
 def draw_pair_reliability(measured: Mapping[str, Any], path: Path, title: str) -> None:
@@ -59,7 +58,7 @@ def draw_pair_reliability(measured: Mapping[str, Any], path: Path, title: str) -
         raise FigureError(f"{path}: no pairs of languages were measured")
     questions, contexts = (sorted({pair[side] for pair in pairs}) for side in (0, 1))
     size = 1.25
-    with figure_file(path, size * len(contexts) + 1.0, size * len(questions) + 1.2) as figure:
+    with figure_file(path, size * len(contexts) + 1.0, size * len(questions) + 1.2, title) as figure:
         grid = figure.subplots(len(questions), len(contexts), squeeze=False, sharex=True, sharey=True)
         for row, question in enumerate(questions):
             for column, context in enumerate(contexts):
@@ -82,7 +81,6 @@ def draw_pair_reliability(measured: Mapping[str, Any], path: Path, title: str) -
                 axes.text(0.04, 0.95, error, transform=axes.transAxes, verticalalignment="top", fontsize=7.5)
         figure.supxlabel("score of the best answer, by language of the context (across)", fontsize=9)
         figure.supylabel("share that was right, by language of the question (down)", fontsize=9)
-        figure.suptitle(title, x=0.01, horizontalalignment="left", fontweight="bold", fontsize=12, color=INK)
 
 
 def draw_risk_coverage(measured: Mapping[str, Any], path: Path, title: str) -> None:
@@ -99,7 +97,7 @@ def draw_risk_coverage(measured: Mapping[str, Any], path: Path, title: str) -> N
     curves = measured.get("risk_coverage")
     if not curves:
         raise FigureError(f"{path}: no risk-coverage curve was measured")
-    with figure_file(path, 5.6, 3.9) as figure:
+    with figure_file(path, 5.6, 3.9, title) as figure:
         axes = figure.add_subplot()
         for side, colour in _SIDES.items():
             curve = curves[side]
@@ -115,7 +113,6 @@ def draw_risk_coverage(measured: Mapping[str, Any], path: Path, title: str) -> N
                 )
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="share of questions answered", ylabel="share of answers wrong")
         axes.grid()
-        axes.set_title(title)
         axes.legend(frameon=False, loc="lower right")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyspan.analysis.figure import INK, MUTED, FigureError, figure_file
+from polyspan.analysis.figure import BLUE, INK, MUTED, ORANGE, FigureError, figure_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,9 +19,7 @@ WINDOW = 0.04
 """How much of a training the running mean covers."""
 _SIZE = 7.0, 3.4
 _MOST_EPOCH_LABELS = 12
-# Okabe and Ito's, which the colour-blind can tell apart.
-_BLUE, _ORANGE, _GREEN = "#0072b2", "#d55e00", "#009e73"
-_TERMS = {"loss": ("total", INK), "ce": ("cross-entropy", _BLUE), "kl": ("distillation (KL)", _ORANGE)}
+_TERMS = {"loss": ("total", INK), "ce": ("cross-entropy", BLUE), "kl": ("distillation (KL)", ORANGE)}
 
 
 def draw_coefficients(history: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
@@ -40,16 +38,19 @@ def draw_coefficients(history: Sequence[Mapping[str, Any]], path: Path, title: s
         FigureError: the history is empty or a key is missing, or the suffix is another.
     """
     steps, epochs, values = _columns(history, path, "step", "epoch", "coefficient")
-    with figure_file(path, *_SIZE) as figure:
+    with figure_file(path, *_SIZE, title) as figure:
         axes = figure.add_subplot()
-        _line(axes, steps, values, _BLUE, "coefficient")
-        _frame(axes, steps, epochs, title, "coefficient")
+        _line(axes, steps, values, BLUE, "coefficient")
+        _frame(axes, steps, epochs, "coefficient")
         # One of the variants, Eq. 5 with k > 2 delta, can exceed 1.
-        axes.set_ylim(0, 1.05 * max(1.0, values.max()))
+        axes.set_ylim(0, 1.05 * max(1.0, _highest(values)))
 
 
 def draw_loss(history: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
     """Draw the loss over training with its terms, cross-entropy and divergence before weighting.
+
+    A term that is 0 throughout is left out, as is the total where it is one term alone. Lines break
+    where a number is missing, as of a training that diverged.
 
     Args:
         history: one mapping a step with ``step``, ``epoch``, ``loss``, ``ce`` and ``kl``.
@@ -59,14 +60,20 @@ def draw_loss(history: Sequence[Mapping[str, Any]], path: Path, title: str) -> N
     Raises:
         FigureError: the history is empty or a key is missing, or the suffix is another.
     """
-    steps, epochs, *terms = _columns(history, path, "step", "epoch", *_TERMS)
-    with figure_file(path, *_SIZE) as figure:
+    import numpy as np
+
+    steps, epochs, *columns = _columns(history, path, "step", "epoch", *_TERMS)
+    terms = {key: values for key, values in zip(_TERMS, columns, strict=True) if values.any()}
+    if terms.keys() == {"loss", "ce"} and np.array_equal(terms["loss"], terms["ce"], equal_nan=True):
+        del terms["loss"]
+    with figure_file(path, *_SIZE, title) as figure:
         axes = figure.add_subplot()
-        for values, (name, colour) in zip(terms, _TERMS.values(), strict=True):
+        for key, values in terms.items():
+            name, colour = _TERMS[key]
             _line(axes, steps, values, colour, name)
-        _frame(axes, steps, epochs, title, "loss")
-        axes.set_ylim(0, 1.18 * max(float(values.max()) for values in terms))  # room for the legend
-        axes.legend(frameon=False, ncols=3, loc="upper right")
+        _frame(axes, steps, epochs, "loss")
+        axes.set_ylim(0, 1.05 * max(map(_highest, terms.values()), default=1.0))
+        figure.legend(frameon=False, ncols=3, loc="outside lower center")
 
 
 def running_mean(values: Numbers, window: int) -> Numbers:
@@ -88,16 +95,23 @@ def _columns(history: Sequence[Mapping[str, Any]], path: Path, *keys: str) -> li
     return [np.array([row[key] for row in history], dtype=np.float64) for key in keys]
 
 
+def _highest(values: Numbers) -> float:
+    """Of what can be drawn; 1 where nothing can."""
+    import numpy as np
+
+    drawn = values[np.isfinite(values)]
+    return float(drawn.max()) if drawn.size else 1.0
+
+
 def _line(axes: Axes, steps: Numbers, values: Numbers, colour: str, name: str) -> None:
     window = max(1, round(WINDOW * len(steps)))
     axes.plot(steps, values, color=colour, linewidth=0.6, alpha=0.35)
     axes.plot(steps, running_mean(values, window), color=colour, linewidth=1.8, label=name)
 
 
-def _frame(axes: Axes, steps: Numbers, epochs: Numbers, title: str, label: str) -> None:
+def _frame(axes: Axes, steps: Numbers, epochs: Numbers, label: str) -> None:
     import numpy as np
 
-    axes.set_title(title)
     axes.set(xlabel="step", ylabel=label, xlim=(min(steps[0], 0), steps[-1]))
     axes.grid(axis="y")
     ends = np.arange(max(1, np.ceil(epochs[0])), np.floor(epochs[-1]) + 1)

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from polyspan.analysis.figure import INK, MUTED, figure_file
+from polyspan.analysis.figure import BLUE, GREEN, MUTED, ORANGE, figure_file
 from polyspan.corpus.model import CorpusError, Pair, ParallelCorpus
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
-
-_BLUE, _ORANGE, _BAND = "#0072b2", "#d55e00", "#009e73"
 
 
 @dataclass(frozen=True)
@@ -115,17 +113,16 @@ def draw_distribution(distribution: Distribution, path: Path, title: str) -> Non
     Raises:
         FigureError: another suffix.
     """
-    with figure_file(path, 7.6, 4.4) as figure:
+    with figure_file(path, 7.6, 4.4, title) as figure:
         panels = figure.subplots(2, 1, sharex=True)
-        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold", color=INK)
-        for axes, head, colour in zip(panels, ("start", "end"), (_BLUE, _ORANGE), strict=True):
+        for axes, head, colour in zip(panels, ("start", "end"), (BLUE, ORANGE), strict=True):
             values = distribution.start if head == "start" else distribution.end
             gold, best = distribution.gold(head), distribution.best(head)
             axes.axvspan(
-                gold - distribution.delta - 0.5, gold + distribution.delta - 0.5, color=_BAND, alpha=0.18, linewidth=0
+                gold - distribution.delta - 0.5, gold + distribution.delta - 0.5, color=GREEN, alpha=0.18, linewidth=0
             )
             axes.axvline(
-                gold, color=_BAND, linewidth=1.4, linestyle=(0, (4, 2)), label="gold position, with its interval"
+                gold, color=GREEN, linewidth=1.4, linestyle=(0, (4, 2)), label="gold position, with its interval"
             )
             axes.vlines(range(len(values)), 0, values, color=colour, linewidth=1.2)
             axes.plot(

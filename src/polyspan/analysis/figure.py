@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 INK = "#222222"
 MUTED = "#767676"
+LINE = "#e6e6e6"
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
+"""Okabe and Ito's, which people with colour-blindness can tell apart."""
+_MARGIN = 0.1  # beside the title, in inches
+_TITLE_SIZE = 12.0
+_TITLE_LINE = 0.21  # inches
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
@@ -22,12 +28,9 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlecolor": INK,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 12.0,
-    "axes.titlesize": 12.0,
-    "axes.titleweight": "bold",
+    "axes.titlesize": _TITLE_SIZE,
     "font.size": 10.0,
-    "grid.color": "#e6e6e6",
+    "grid.color": LINE,
     "legend.labelcolor": INK,
     "savefig.dpi": 200.0,
     # Text stays text: it can be searched and read aloud, and the file is small.
@@ -54,7 +57,7 @@ class FigureError(PolyspanError):
 
 
 @contextmanager
-def figure_file(path: Path, width: float, height: float) -> Iterator[Figure]:
+def figure_file(path: Path, width: float, height: float, title: str) -> Iterator[Figure]:
     """Yield an empty figure in the house style and write it when the block ends.
 
     The user's matplotlib settings do not reach it, no window system is needed, and the same figure
@@ -62,7 +65,8 @@ def figure_file(path: Path, width: float, height: float) -> Iterator[Figure]:
 
     Args:
         path: ``.svg`` or ``.png``; written whole or not at all.
-        width, height: in inches.
+        width, height: in inches; where the title takes several lines the figure is higher.
+        title: above everything, in as many lines as it takes.
 
     Raises:
         FigureError: another suffix.
@@ -76,7 +80,40 @@ def figure_file(path: Path, width: float, height: float) -> Iterator[Figure]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
-        figure = Figure(figsize=(width, height), layout="constrained")
+        lines = _wrapped(title, 72 * (width - 2 * _MARGIN))
+        figure = Figure(figsize=(width, height + _TITLE_LINE * (len(lines) - 1)), layout="constrained")
+        figure.suptitle(
+            "\n".join(lines),
+            x=_MARGIN / width,
+            horizontalalignment="left",
+            fontsize=_TITLE_SIZE,
+            fontweight="bold",
+            color=INK,
+        )
         yield figure
         with write_aside(path) as aside:
             figure.savefig(aside, format=suffix[1:], metadata=_METADATA[suffix])
+
+
+def _wrapped(title: str, width: float) -> list[str]:
+    """Lines no wider than ``width`` in points; a word that is wider by itself is cut."""
+    lines, line = [], ""
+    for word in title.split():
+        if line and _title_width(f"{line} {word}") <= width:
+            line = f"{line} {word}"
+            continue
+        if line:
+            lines.append(line)
+        while _title_width(word) > width:
+            fitting = max(1, sum(_title_width(word[:end]) <= width for end in range(1, len(word))))
+            lines.append(word[:fitting])
+            word = word[fitting:]
+        line = word
+    return [*lines, line]
+
+
+def _title_width(text: str) -> float:
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    return float(TextPath((0, 0), text, size=_TITLE_SIZE, prop=FontProperties(weight="bold")).get_extents().width)

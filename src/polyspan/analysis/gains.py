@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from polyspan.analysis.figure import INK, MUTED, FigureError, figure_file
+from polyspan.analysis.figure import BLUE, GREEN, INK, MUTED, ORANGE, FigureError, figure_file
 from polyspan.evaluation.compare import Difference, Interval
-from polyspan.evaluation.matrix import Metric
+from polyspan.evaluation.matrix import Metric, one_decimal
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
+_COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
 _MARKS = "os^Dv"  # five beside seven colours: the two together come again after 35 methods
 
 
@@ -49,7 +49,7 @@ def draw_gains(gains: Sequence[Gain], path: Path, metric: Metric, title: str, ba
     """
     if not gains:
         raise FigureError(f"{path}: there is no gain to draw")
-    with figure_file(path, 6.4, 4.6 + 0.21 * len(gains)) as figure:
+    with figure_file(path, 6.4, 4.6 + 0.21 * len(gains), title) as figure:
         axes = figure.add_subplot()
         axes.axhline(0, color=MUTED, linewidth=0.8, zorder=1)
         axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
@@ -65,7 +65,7 @@ def draw_gains(gains: Sequence[Gain], path: Path, metric: Metric, title: str, ba
                 color=_COLOURS[number % len(_COLOURS)],
                 markersize=7,
                 elinewidth=1,
-                label=f"{gain.name}: {y:+.1f} G-XLT, {x:+.1f} XLT",
+                label=f"{gain.name}: {one_decimal(y, signed=True)} G-XLT, {one_decimal(x, signed=True)} XLT",
             )
         left, right = axes.get_xlim()
         axes.axvspan(left, 0, color=INK, alpha=0.05, linewidth=0, zorder=0)
@@ -83,7 +83,6 @@ def draw_gains(gains: Sequence[Gain], path: Path, metric: Metric, title: str, ba
         score = metric.upper()
         axes.set(xlabel=f"XLT: {score} gained within one language", ylabel=f"G-XLT: {score} gained, all pairs")
         axes.grid()
-        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold", color=INK)
         figure.legend(frameon=False, fontsize=9, loc="outside lower left")
 
 

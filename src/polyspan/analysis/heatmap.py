@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyspan.analysis.figure import INK, FigureError, figure_file
-from polyspan.evaluation.matrix import Metric, ScoreMatrix
+from polyspan.evaluation.matrix import Metric, ScoreMatrix, one_decimal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def draw_matrix(matrix: ScoreMatrix, path: Path, metric: Metric, title: str, sig
     overall = matrix.average("gxlt", metric)
     if overall is None:
         raise FigureError(f"{path}: there is no score to draw")
-    with figure_file(path, 2.3 + 0.62 * len(contexts), 1.7 + 0.5 * len(questions)) as figure:
+    with figure_file(path, 2.3 + 0.62 * len(contexts), 1.7 + 0.5 * len(questions), title) as figure:
         import matplotlib
         from matplotlib.colors import Normalize
 
@@ -74,7 +74,6 @@ def draw_matrix(matrix: ScoreMatrix, path: Path, metric: Metric, title: str, sig
             xlabel="language of the context",
             ylabel="language of the question",
         )
-        axes.set_title(title)
         axes.set_xticks([*(i + 0.5 for i in range(len(contexts))), right + 0.5], [*contexts, "mean"])
         axes.set_yticks([*(i + 0.5 for i in range(len(questions))), bottom + 0.5], [*questions, "mean"])
         axes.tick_params(length=0)
@@ -104,7 +103,7 @@ def draw_grid(
     if not values:
         raise FigureError(f"{path}: there is no score to draw")
     down, across = sorted({row for row, _ in values}), sorted({column for _, column in values})
-    with figure_file(path, 2.6 + 0.62 * len(across), 1.5 + 0.5 * len(down)) as figure:
+    with figure_file(path, 2.6 + 0.62 * len(across), 1.5 + 0.5 * len(down), title) as figure:
         import matplotlib
         from matplotlib.colors import Normalize
 
@@ -120,7 +119,6 @@ def draw_grid(
         pencil.outline(across.index(best_column), down.index(best_row))
         axes.set(xlim=(-0.06, len(across) + 0.06), ylim=(len(down) + 0.06, -0.06), aspect=0.8)
         axes.set(xlabel=columns, ylabel=rows)
-        axes.set_title(title)
         axes.set_xticks([i + 0.5 for i in range(len(across))], [f"{value:g}" for value in across])
         axes.set_yticks([i + 0.5 for i in range(len(down))], [f"{value:g}" for value in down])
         axes.tick_params(length=0)
@@ -144,13 +142,12 @@ class Pencil:
             empty = Rectangle((x, y), 1, 1, facecolor="none", edgecolor="#dddddd", hatch="////", linewidth=0)
             self.axes.add_patch(empty)
             return
-        percent = round(100 * value, 1) or 0.0  # never -0.0
-        red, green, blue, _ = self.colours(float(self.scale(percent)))
+        red, green, blue, _ = self.colours(float(self.scale(100 * value)))
         self.axes.add_patch(Rectangle((x, y), 1, 1, facecolor=(red, green, blue), edgecolor="white", linewidth=1))
         self.axes.text(
             x + 0.5,
             y + 0.5,
-            f"{percent:+.1f}" if self.signed and percent else f"{percent:.1f}",
+            one_decimal(100 * value, self.signed),
             horizontalalignment="center",
             verticalalignment="center_baseline",
             color=text_colour(red, green, blue),

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from html import escape
 
-from polyspan.analysis.figure import INK, MUTED
+from polyspan.analysis.figure import BLUE, GREEN, INK, LINE, MUTED, ORANGE
 from polyspan.analysis.heatmap import text_colour
 
 # What the figures are drawn in, and the page's names for it, which differ in the dark.
 _COLOURS = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
-    "#e6e6e6": "var(--line)",
-    "#0072b2": "var(--blue)",
-    "#d55e00": "var(--orange)",
-    "#009e73": "var(--green)",
+    LINE: "var(--line)",
+    BLUE: "var(--blue)",
+    ORANGE: "var(--orange)",
+    GREEN: "var(--green)",
 }
 _FONT = re.compile(r"'DejaVu Sans'[^;\"]*")
 _WHITE_SHAPE = re.compile(r'(<path [^>]*style=")fill: #ffffff')

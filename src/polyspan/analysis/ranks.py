@@ -27,10 +27,6 @@ class AnswerRanks:
     counts: dict[str, list[int]]
     depth: int
 
-    def rate(self, language: str, rank: int) -> float:
-        """Share of the rows of a language whose first correct answer stands at a rank, from 1; in [0, 1]."""
-        return self.counts[language][rank - 1] / self.asked[language]
-
     def within(self, language: str) -> float:
         """Share of the rows of a language with a correct answer at any rank; in [0, 1]."""
         return sum(self.counts[language]) / self.asked[language]

@@ -20,7 +20,7 @@ from polyspan.analysis.page import PageFigure, render_page
 from polyspan.analysis.run_tables import calibration_table, difference_table, other_table, pairs_table, ranks_table
 from polyspan.analysis.runs import ReportError, Run
 from polyspan.analysis.study import Group, system_key
-from polyspan.analysis.sweeps import draw_target_languages, draw_temperatures, grid_methods, has_curves
+from polyspan.analysis.sweeps import comparable, draw_target_languages, draw_temperatures, grid_methods, has_curves
 from polyspan.analysis.table import Table, to_latex, to_markdown
 from polyspan.analysis.tables import averages_table, languages_table, systems_table, zero_shot_table
 from polyspan.corpus.model import CorpusError, Pair
@@ -150,16 +150,19 @@ def _draw_gains(group: Group, figures: _Figures) -> list[PageFigure]:
 def _draw_sweeps(group: Group, figures: _Figures) -> list[PageFigure]:
     """Scores against ntl (figures 5 and 11), and by temperature and ntl (figures 6 and 10)."""
     drawn = []
-    if has_curves(group.runs):
+    runs = comparable(group.runs)
+    names = {run.name for run in runs}
+    left_out = "".join(f"; {run.name} differs in more and is left out" for run in group.runs if run.name not in names)
+    if has_curves(runs):
         for metric in METRICS:
             title = f"{metric.upper()} by the number of target languages, {group.label}"
-            draw = partial(draw_target_languages, group.runs, metric=metric, title=title)
-            drawn.append(figures.draw(f"ntl-{group.key}-{metric}", draw, title))
-    for method in grid_methods(group.runs):
+            draw = partial(draw_target_languages, runs, metric=metric, title=title)
+            drawn.append(figures.draw(f"ntl-{group.key}-{metric}", draw, title + left_out))
+    for method in grid_methods(runs):
         for metric in METRICS:
             title = f"{METHODS[method]}, {group.label}"
-            grid = partial(draw_temperatures, group.runs, method=method, metric=metric, title=title)
-            caption = f"G-XLT {metric.upper()} by temperature and number of target languages: {title}"
+            grid = partial(draw_temperatures, runs, method=method, metric=metric, title=title)
+            caption = f"G-XLT {metric.upper()} by temperature and number of target languages: {title}{left_out}"
             drawn.append(figures.draw(f"grid-{group.key}-{method}-{metric}", grid, caption))
     return drawn
 
@@ -238,8 +241,9 @@ def _draw_example(
 
 def _window(run: Run) -> tuple[int, int]:
     """k and delta of the run's coefficient, or the defaults."""
-    objective = run.recipe["objective"] if run.recipe is not None else {}
-    return int(objective.get("k", 10)), int(objective.get("delta", 5))
+    if run.recipe is None:
+        return 10, 5
+    return run.recipe["objective"]["k"], run.recipe["objective"]["delta"]
 
 
 def _telling_example(group: Group, index: int) -> Pair | None:
@@ -265,6 +269,6 @@ def _tell(found: Distribution, name: str, question: str) -> str:
     # The isolates keep a right-to-left question from turning the sentence around.
     return (
         f"Where {name} sees the answer to “\u2068{question}\u2069” ({pair.id}; {languages}). The band is the interval"
-        f" around the gold position, {found.delta} tokens on each side; first of the best {found.k} inside it,"
-        f" {', '.join(hits)}."
+        f" around the gold position, from {found.delta} tokens before it to {found.delta - 1} after it; first of the"
+        f" best {found.k} inside it, {', '.join(hits)}."
     )

@@ -22,6 +22,37 @@ class AnyObject(_Shape):
     """An object of whatever keys."""
 
 
+class _Data(_Shape):
+    path: str
+    sampling: str
+    target_languages: int
+    languages: list[str] | None = None
+
+
+class _Objective(_Shape):
+    alpha_ce: float
+    alpha_kl: float
+    temperature: float
+    coefficient: str
+    k: int
+    delta: int
+
+
+class _Training(_Shape):
+    epochs: float
+    learning_rate: float
+
+
+class RecipeFile(_Shape):
+    """``recipe.yaml``."""
+
+    seed: int
+    model: str
+    data: _Data
+    objective: _Objective
+    training: _Training
+
+
 class DataFile(_Shape):
     """``data.json``."""
 
@@ -39,9 +70,13 @@ class TimingFile(_Shape):
 
 
 class Step(_Shape):
-    """A line of ``metrics.jsonl``, of which the curves want more than the tables."""
+    """A line of ``metrics.jsonl``; a training that diverged has losses that are no numbers."""
 
     step: int
+    epoch: float
+    loss: float
+    ce: float
+    kl: float
     coefficient: float
 
 
@@ -164,13 +199,25 @@ def read_lines(path: Path, shape: type[_Shape], error: type[PolyspanError]) -> l
 def _checked(text: str, shape: type[_Shape], place: str, error: type[PolyspanError]) -> Any:
     try:
         tree = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{place}: cannot be read ({problem})") from problem
+    return check_shape(tree, shape, place, error)
+
+
+def check_shape(tree: Any, shape: type[_Shape], place: str, error: type[PolyspanError]) -> Any:
+    """What was read, unchanged.
+
+    Args:
+        tree: out of JSON or YAML.
+        shape: what must be in it.
+        place: the file, and the line where there are several.
+        error: raised when something in it is missing or of another kind.
+    """
+    try:
         shape.model_validate(tree)
     except ValidationError as problem:
         first = problem.errors()[0]
-        if first["type"] == "model_type":
-            raise error(f"{place}: is not a JSON object") from problem
         where = ".".join(map(str, first["loc"]))
-        raise error(f"{place}: {where}: {first['msg']}") from problem
-    except (ValueError, RecursionError) as problem:
-        raise error(f"{place}: cannot be read ({problem})") from problem
+        said = "is not an object of keys and values" if first["type"] == "model_type" else first["msg"]
+        raise error(f"{place}: {where}: {said}" if where else f"{place}: {said}") from problem
     return tree

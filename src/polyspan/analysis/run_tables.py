@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from polyspan.analysis.cells import INTERVAL_NOTE, METHODS, PAPER, file_name, number, paper_note, plain
 from polyspan.analysis.languages import language_name
-from polyspan.analysis.paper import load_paper
+from polyspan.analysis.paper import Method, load_paper
 from polyspan.analysis.runs import Run, data_name
 from polyspan.analysis.study import Group
 from polyspan.analysis.table import Cell, Number, Row, Table
@@ -34,7 +34,7 @@ def ranks_table(group: Group, index: int) -> Table | None:
         first = plain(100 * counts[0] / found) if found else None
         rows.append(Row([language, asked, *shares, plain(100 * ranks.within(language)), first]))
     paper = load_paper()
-    if run.published_data == paper.table1.data:
+    if run.published_data == paper.table1.data and run is _beside_the_paper(group, paper.table1.method):
         for language, printed in paper.table1.counts.items():
             shown = [str(count) for count in printed[: ranks.depth]]
             shown += [""] * (ranks.depth - len(shown))
@@ -52,6 +52,11 @@ def ranks_table(group: Group, index: int) -> Table | None:
     return Table(
         f"ranks-{group.key}{suffix}", f"Answer ranks of {run.name}, {group.label}", columns, rows, notes, groups
     )
+
+
+def _beside_the_paper(group: Group, method: Method) -> Run:
+    """Which of the runs the paper's numbers stand beside: the first of their method, or the first of all."""
+    return next((run for run in group.runs if run.method == method), group.runs[0])
 
 
 def pairs_table(group: Group, index: int) -> Table:
@@ -74,32 +79,37 @@ def pairs_table(group: Group, index: int) -> Table:
 def difference_table(group: Group, comparison: Comparison) -> Table:
     """Averages of a run minus those of the first, with intervals and tests."""
     rows = []
+    several = len(group.comparisons) > 1
     for name, label in AVERAGES.items():
         for metric in METRICS:
             found = comparison.metrics[metric].averages.get(name)
             if found is not None and (group.cross_lingual or name in ("xlt", "micro")):
-                rows.append(Row([label, metric.upper(), *_difference(found)]))
+                rows.append(Row([label, metric.upper(), *_difference(found, several)]))
     notes = [
         f"{comparison.questions} seed questions, {comparison.rows:,} rows; intervals of a bootstrap and p of a"
         f" permutation test, both of whole seed questions, {comparison.draws:,} draws.",
         "Effect: Cohen's d of the paired differences by question.",
     ]
-    columns = ["average", "score", comparison.b, comparison.a, "difference", "p", "effect"]
+    if several:
+        notes.append(f"Holm: p adjusted for all {len(group.comparisons)} runs that are compared with {comparison.b}.")
+    p_columns = ["p", "p (Holm)"] if several else ["p"]
+    columns = ["average", "score", "difference", *p_columns, "effect", comparison.a, comparison.b]
     title = f"{comparison.a} against {comparison.b}, {group.label}"
     key = f"difference-{group.key}-{file_name(comparison.a)}"
     return Table(key, title, columns, rows, notes, labels=2)
 
 
-def _difference(found: Difference) -> Iterable[Cell]:
+def _difference(found: Difference, several: bool) -> Iterable[Cell]:
     gap = found.difference
     low, high = (None if end is None else 100 * end for end in (gap.low, gap.high))
     effect = None if found.effect is None else f"{found.effect:.2f}"
     return [
-        Number(100 * found.b.value),
-        Number(100 * found.a.value),
         Number(100 * gap.value, low, high, signed=True),
         f"{found.p:.4f}",
+        *([f"{found.p_holm:.4f}"] if several else []),
         effect,
+        Number(100 * found.a.value),
+        Number(100 * found.b.value),
     ]
 
 

@@ -18,9 +18,11 @@ from polyspan.analysis.run_files import (
     CalibrationFile,
     DataFile,
     LeakageFile,
+    RecipeFile,
     ScoresFile,
     Step,
     TimingFile,
+    check_shape,
     read_lines,
     read_object,
 )
@@ -29,6 +31,7 @@ from polyspan.evaluation.matrix import RowScore, ScoreMatrix
 from polyspan.evaluation.other_scores import other_score_lines
 from polyspan.evaluation.record import EvaluationRecord
 from polyspan.evaluation.rows import PREDICTIONS, prediction_lines, read_rows
+from polyspan.files import read_text
 from polyspan.models.load import CALIBRATION_FILE
 
 METRICS = "metrics.jsonl"
@@ -237,7 +240,7 @@ def read_seed(folder: Path) -> int | None:
 
 
 def _seed(recipe: Mapping[str, Any] | None) -> int | None:
-    return None if recipe is None else recipe.get("seed")
+    return None if recipe is None else recipe["seed"]
 
 
 def _home(folder: Path, evaluation: EvaluationRecord | None) -> Path:
@@ -290,7 +293,7 @@ def _answers(path: Path) -> list[list[Found]]:
         try:
             answers = json.loads(line)["answers"]
             found.append([Found(int(a["start"]), int(a["end"]), float(a["score"])) for a in answers])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ReportError(f"{path}: line {number} is not a prediction ({type(error).__name__}: {error})") from error
     return found
 
@@ -299,9 +302,8 @@ def _recipe(path: Path) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        tree = yaml.safe_load(read_text(path, ReportError))
+    except yaml.YAMLError as error:
         raise ReportError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
-    if not isinstance(tree, dict) or not {"data", "objective", "training", "model"} <= tree.keys():
-        raise ReportError(f"{path}: is not the recipe of a run; `polyspan train` writes one with every key")
-    return tree
+    recipe: Mapping[str, Any] = check_shape(tree, RecipeFile, str(path), ReportError)
+    return recipe

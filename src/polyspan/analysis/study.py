@@ -12,7 +12,7 @@ from polyspan.analysis.ranks import AnswerRanks, count_ranks, first_correct
 from polyspan.analysis.runs import ReportError, Run
 from polyspan.corpus.load import load_corpus
 from polyspan.corpus.model import CorpusError, ParallelCorpus
-from polyspan.evaluation.compare import DRAWS, Comparison, Interval, compare, score_intervals
+from polyspan.evaluation.compare import DRAWS, Comparison, Interval, compare_all, score_intervals
 from polyspan.evaluation.evaluate import passage_digest
 from polyspan.evaluation.matrix import Metric
 from polyspan.evaluation.rows import Method as Compared
@@ -59,10 +59,10 @@ class Group:
         Raises:
             ScoringError: they were asked different questions.
         """
-        if self.intervals[0] is None:
+        if self.intervals[0] is None or len(self.runs) < 2:
             return []
-        first = Compared(self.runs[0].name, [self.runs[0].rows])
-        return [compare(Compared(run.name, [run.rows]), first, draws=self.draws) for run in self.runs[1:]]
+        methods = [Compared(run.name, [run.rows]) for run in self.runs]
+        return compare_all(methods, draws=self.draws, with_first=True)
 
     @cached_property
     def first_correct(self) -> list[list[int]] | None:
@@ -76,7 +76,7 @@ class Group:
         if self.first_correct is None:
             return None
         return [
-            count_ranks(run.rows, ranks, run.evaluation.top_k if run.evaluation else 1)
+            count_ranks(run.rows, ranks, max(1, *map(len, run.answers)))
             for run, ranks in zip(self.runs, self.first_correct, strict=True)
         ]
 
@@ -104,7 +104,11 @@ def group_runs(runs: Sequence[Run], data: Path | None = None, draws: int = DRAWS
     sorted_runs: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         record = run.evaluation
-        what = (record.path, record.kind, str(sorted(record.languages or ())), str(record.limit)) if record else ("",)
+        what = (
+            (record.path, record.kind, str(sorted(record.languages or ())), str(record.limit), record.rules)
+            if record
+            else ("",)
+        )
         sorted_runs.setdefault(what, []).append(run)
     groups = []
     keys: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +10,13 @@ from statistics import fmean
 from typing import NamedTuple
 
 from polyspan.analysis.cells import METHODS
-from polyspan.analysis.figure import INK, MUTED, FigureError, figure_file
+from polyspan.analysis.figure import BLUE, GREEN, MUTED, ORANGE, FigureError, figure_file
 from polyspan.analysis.heatmap import draw_grid
 from polyspan.analysis.paper import Method
 from polyspan.analysis.runs import Run
 from polyspan.evaluation.matrix import Average, Metric
 
-_COLOURS: dict[Method, str] = {"ce": "#0072b2", "skd": "#d55e00", "skd-map": "#009e73"}
+_COLOURS: dict[Method, str] = {"ce": BLUE, "skd": ORANGE, "skd-map": GREEN}
 _MARKS: dict[Method, str] = {"ce": "o", "skd": "s", "skd-map": "^"}
 _DASHES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _PANELS: tuple[tuple[Average, str], ...] = (("gxlt", "G-XLT"), ("xlt", "XLT"))
@@ -29,6 +30,26 @@ class Setting(NamedTuple):
     target_languages: int
 
 
+def comparable(runs: Sequence[Run], best_first: bool = False) -> list[Run]:
+    """Leave out runs whose recipes differ in more than the figures show.
+
+    Figures tell ntl, T and the method apart, with one line for self-distillation and one for mAP@k.
+    Of every other key the value that most runs have is kept, and of several variants of mAP@k the
+    most frequent.
+
+    Args:
+        runs: untrained ones stay.
+        best_first: they are in the order of their scores, and the first one's values are kept.
+    """
+    kept = list(runs)
+    for told in (_around_the_objective, _objective, _variant):
+        values = [value for run in kept if (value := told(run)) is not None]
+        if values:
+            chosen = values[0] if best_first else max(values, key=values.count)
+            kept = [run for run in kept if told(run) in (None, chosen)]
+    return kept
+
+
 def by_setting(runs: Sequence[Run], average: Average, metric: Metric) -> dict[Setting, list[float]]:
     """Scores in [0, 1] of trained runs; runs of one setting, with other random seeds, stand together.
 
@@ -36,10 +57,9 @@ def by_setting(runs: Sequence[Run], average: Average, metric: Metric) -> dict[Se
     """
     found: defaultdict[Setting, list[float]] = defaultdict(list)
     for run in runs:
-        method, score = run.method, run.matrix.average(average, metric)
-        if method not in _COLOURS or run.target_languages is None or score is None or run.without_cross_entropy:
-            continue
-        found[Setting(method, run.temperature, run.target_languages)].append(score)
+        score = run.matrix.average(average, metric)
+        if score is not None and _is_drawn(run) and run.method is not None and run.target_languages is not None:
+            found[Setting(run.method, run.temperature, run.target_languages)].append(score)
     return dict(
         sorted(found.items(), key=lambda item: (item[0].method, item[0].temperature or 0, item[0].target_languages))
     )
@@ -80,8 +100,7 @@ def draw_target_languages(runs: Sequence[Run], path: Path, metric: Metric, title
     """
     if not by_setting(runs, "gxlt", metric):
         raise FigureError(f"{path}: no run was trained with a known number of target languages")
-    with figure_file(path, 8.0, 3.6) as figure:
-        figure.suptitle(title, x=0.01, horizontalalignment="left", fontsize=12, fontweight="bold", color=INK)
+    with figure_file(path, 8.0, 3.6, title) as figure:
         panels = figure.subplots(1, 2)
         for axes, (average, label) in zip(panels, _PANELS, strict=True):
             scores = by_setting(runs, average, metric)
@@ -135,3 +154,25 @@ def draw_temperatures(runs: Sequence[Run], path: Path, method: Method, metric: M
         if setting.method == method and setting.temperature is not None
     }
     draw_grid(values, path, "temperature (T)", "target languages (ntl)", f"G-XLT {metric.upper()} (%)", title)
+
+
+def _is_drawn(run: Run) -> bool:
+    return run.method in _COLOURS and run.recipe is not None and not run.without_cross_entropy
+
+
+def _around_the_objective(run: Run) -> str | None:
+    if run.recipe is None or not _is_drawn(run):
+        return None
+    data = {**run.recipe["data"], "target_languages": None}
+    training = {**run.recipe["training"], "save_steps": None}
+    return json.dumps([run.recipe["model"], data, training, run.recipe["objective"]["alpha_ce"]], sort_keys=True)
+
+
+def _objective(run: Run) -> str | None:
+    if run.recipe is None or not _is_drawn(run) or run.method == "ce":
+        return None
+    return json.dumps({**run.recipe["objective"], "temperature": None, "coefficient": None}, sort_keys=True)
+
+
+def _variant(run: Run) -> str | None:
+    return run.recipe["objective"]["coefficient"] if run.recipe is not None and run.method == "skd-map" else None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from polyspan.evaluation.matrix import NOTHING
+from polyspan.evaluation.matrix import NOTHING, one_decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class Number:
     @property
     def text(self) -> str:
         """One decimal; what rounds to nothing has no sign."""
-        return _decimal(self.value, self.signed)
+        return one_decimal(self.value, self.signed)
 
     @property
     def interval(self) -> str:
         """``43.9 to 47.2``, or nothing."""
         if self.low is None or self.high is None:
             return ""
-        return f"{_decimal(self.low, self.signed)} to {_decimal(self.high, self.signed)}"
+        return f"{one_decimal(self.low, self.signed)} to {one_decimal(self.high, self.signed)}"
 
 
 Cell = str | int | Number | None
@@ -159,11 +159,6 @@ def plain_text(cell: str | int) -> str:
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 
-def _decimal(value: float, signed: bool) -> str:
-    rounded = round(value, 1) or 0.0  # never -0.0
-    return f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}"
-
-
 def _markdown_cell(cell: Cell) -> str:
     if cell is None:
         return NOTHING
@@ -185,11 +180,11 @@ def _latex_cell(cell: Cell) -> str:
 
 
 # What would become markup; an underscore within a word does not.
-_MARKDOWN = re.compile(r"[|*<`\[]|(?<!\w)_|_(?!\w)")
+_MARKDOWN = re.compile(r"[|*<`\[~&$]|(?<!\w)_|_(?!\w)")
 
 
 def _md(text: str) -> str:
-    return _MARKDOWN.sub(r"\\\g<0>", text)
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
 _TEX = str.maketrans(

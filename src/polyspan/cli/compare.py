@@ -51,6 +51,7 @@ def compare(
         raise ScoringError("name two or more methods: folders, or --group NAME=FOLDER,FOLDER")
     if repeated := [name for name, count in Counter(name for name, _ in methods).items() if count > 1]:
         raise ScoringError(f"two methods are called {repeated[0]!r}; name them with --group NAME=FOLDER")
+    _check_rules([run for _, runs in methods for run in runs])
     comparisons = compare_all(
         [Method(name, [read_rows(run) for run in runs], [read_seed(run) for run in runs]) for name, runs in methods],
         by,  # type: ignore[arg-type]
@@ -74,6 +75,20 @@ def compare(
         console.print(render_comparison(comparison, metric, correction))  # type: ignore[arg-type]
         verdict = sentence(comparison, metric, correction)  # type: ignore[arg-type]
         console.print(verdict, style="bold", markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_rules(folders: list[Path]) -> None:
+    from polyspan.evaluation.normalise import ScoringError
+    from polyspan.evaluation.record import EvaluationRecord
+
+    records = [(folder, record) for folder in folders if (record := EvaluationRecord.read(folder)) is not None]
+    for folder, record in records[1:]:
+        first, known = records[0]
+        if record.rules != known.rules:
+            raise ScoringError(
+                f"{folder}: scored by the rules of {record.rules}, {first} by those of {known.rules};"
+                " evaluate both again with the same --kind"
+            )
 
 
 def _group(text: str) -> tuple[str, list[Path]]:

@@ -49,8 +49,9 @@ class Difference:
         a, b: each method's own score.
         difference: of the two, paired.
         p: two-sided.
-        p_holm, p_bh: adjusted across the pairs of languages of one comparison; of an average,
-            across the comparisons that were asked for together.
+        p_holm, p_bh: of pairs of languages, of context languages and of question languages adjusted
+            across these in one comparison; of an average, across the comparisons that were asked
+            for together.
         effect: Cohen's d of paired differences: the mean over questions by its standard deviation;
             None where all are equal.
         better, worse: shares of the questions where a is above b, and below.
@@ -178,20 +179,27 @@ def compare(
 
 
 def compare_all(
-    methods: Sequence[Method], by: By = "seed", draws: int = DRAWS, level: float = LEVEL, seed: int = 0
+    methods: Sequence[Method],
+    by: By = "seed",
+    draws: int = DRAWS,
+    level: float = LEVEL,
+    seed: int = 0,
+    with_first: bool = False,
 ) -> list[Comparison]:
-    """Each method against each later one, as `compare` does.
+    """Each method against each later one, as `compare` does; ``with_first``: each later one against the first.
 
-    ``p_holm`` and ``p_bh`` of averages and languages are adjusted across these comparisons.
+    ``p_holm`` and ``p_bh`` of averages are adjusted across these comparisons.
     """
     aligned = align(methods, by)
-    metrics = [metric_comparisons(aligned, metric, draws, level, seed) for metric in METRICS]
+    places = range(len(methods))
+    asked = [(i, 0) for i in places[1:]] if with_first else list(combinations(places, 2))
+    metrics = [metric_comparisons(aligned, metric, draws, level, seed, asked) for metric in METRICS]
     return [
         Comparison(
             methods[i].name,
             methods[j].name,
             (len(methods[i].runs), len(methods[j].runs)),
-            (i, j) in aligned.paired,
+            aligned.pairs_seeds(i, j),
             questions=len(aligned.ids),
             rows=int(aligned.asked.sum()),
             clusters=int(aligned.cluster.max()) + 1,
@@ -200,7 +208,7 @@ def compare_all(
             draws=draws,
             metrics={metric: found[i, j] for metric, found in zip(METRICS, metrics, strict=True)},
         )
-        for i, j in combinations(range(len(methods)), 2)
+        for i, j in asked
     ]
 
 
@@ -297,9 +305,9 @@ class _Samples:
 
 
 def metric_comparisons(
-    aligned: Aligned, metric: Metric, draws: int, level: float, seed: int
+    aligned: Aligned, metric: Metric, draws: int, level: float, seed: int, asked: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], MetricComparison]:
-    """`compare_all` of one metric, over rows that are laid out already; by the methods' places."""
+    """`compare_all` of one metric, over rows that are laid out already; asked for and given by the methods' places."""
     import numpy as np
 
     from polyspan.evaluation.resampling import by_cluster, sign_flip_p_values
@@ -311,9 +319,9 @@ def metric_comparisons(
     weights = samples.quantities.weights(aligned.asked.sum(0))
     generator = np.random.default_rng([seed, 1])
     found = {}
-    for i, j in combinations(range(len(scores)), 2):
+    for i, j in asked:
         contributions = (scores[i].mean(0) - scores[j].mean(0)) @ weights.T
-        drawn = samples.of_difference(i, j, (i, j) in aligned.paired, generator)
+        drawn = samples.of_difference(i, j, aligned.pairs_seeds(i, j), generator)
         if len(scores[i]) == len(scores[j]) == 1:
             p_values = sign_flip_p_values(by_cluster(contributions, aligned.cluster), draws, generator)
         else:
@@ -354,7 +362,7 @@ def _effect(contributions: np.ndarray) -> tuple[float | None, float, float]:
 
 
 def _adjust(quantities: Quantities, comparisons: list[list[Difference]]) -> list[list[Difference]]:
-    """Pairs within each comparison; every other quantity across the comparisons."""
+    """Averages across the comparisons; pairs, and the languages of either side, within each comparison."""
     import numpy as np
     from scipy.stats import false_discovery_control
 
@@ -362,13 +370,13 @@ def _adjust(quantities: Quantities, comparisons: list[list[Difference]]) -> list
 
     p_values = np.array([[difference.p for difference in differences] for differences in comparisons])
     p_holm, p_bh = p_values.copy(), p_values.copy()
-    is_pair = np.array([kind == "pair" for kind, _ in quantities.names])
-    for row in range(len(comparisons)):
-        p_holm[row, is_pair] = holm(p_values[row, is_pair])
-        p_bh[row, is_pair] = false_discovery_control(p_values[row, is_pair])
-    for column in np.flatnonzero(~is_pair):
-        p_holm[:, column] = holm(p_values[:, column])
-        p_bh[:, column] = false_discovery_control(p_values[:, column])
+    kinds = np.array([kind for kind, _ in quantities.names])
+    families: list[Any] = [(slice(None), column) for column in np.flatnonzero(kinds == "average")]
+    for kind in set(kinds) - {"average"}:
+        families += [(row, kinds == kind) for row in range(len(comparisons))]
+    for family in families:
+        p_holm[family] = holm(p_values[family])
+        p_bh[family] = false_discovery_control(p_values[family])
     return [
         [
             replace(difference, p_holm=float(p_holm[row, column]), p_bh=float(p_bh[row, column]))

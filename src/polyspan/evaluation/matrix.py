@@ -309,12 +309,14 @@ def _name(metric: Metric) -> str:
     return metric.upper()
 
 
-def _shown(value: float | None, signed: bool) -> str:
-    """Percent with one decimal; what rounds to nothing has no sign."""
-    if value is None:
-        return NOTHING
-    rounded = round(100 * value, 1) or 0.0
+def one_decimal(number: float, signed: bool = False) -> str:
+    """A number with one decimal, for people; what rounds to nothing has no sign."""
+    rounded = round(number, 1) or 0.0
     return f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}"
+
+
+def _shown(value: float | None, signed: bool) -> str:
+    return NOTHING if value is None else one_decimal(100 * value, signed)
 
 
 def _text(value: float | None, signed: bool, bold: bool = False) -> Text:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from polyspan.corpus.load import Kind
 from polyspan.evaluation.normalise import Rules, ScoringError
-from polyspan.files import write_text
+from polyspan.files import read_text, write_text
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -47,12 +47,14 @@ class EvaluationRecord(BaseModel):
             ScoringError: the file is broken.
         """
         path = folder / EVALUATION_FILE
-        try:
-            return EvaluationRecord.model_validate_json(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not path.exists():
             return None
-        except (OSError, ValidationError) as error:
-            raise ScoringError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+        try:
+            return EvaluationRecord.model_validate_json(read_text(path, ScoringError))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ScoringError(f"{path}: {f'{where}: ' if where else ''}{first['msg']}") from error
 
 
 def full_path(path: str) -> str:

@@ -65,6 +65,10 @@ class Aligned:
     scores: list[dict[Metric, np.ndarray]]
     paired: frozenset[tuple[int, int]] = frozenset()
 
+    def pairs_seeds(self, i: int, j: int) -> bool:
+        """Whether the runs of two methods can be paired by random seed."""
+        return (min(i, j), max(i, j)) in self.paired
+
 
 def read_rows(folder: Path) -> list[RowScore]:
     """The scored rows of a run folder or an ``evaluate --output`` folder.
@@ -72,7 +76,7 @@ def read_rows(folder: Path) -> list[RowScore]:
     Raises:
         ScoringError: there are no predictions, or a line of them is broken or has no scores.
     """
-    path = folder / PREDICTIONS if folder.is_dir() else folder
+    path = folder / PREDICTIONS
     rows = []
     for number, line in enumerate(prediction_lines(path), start=1):
         try:

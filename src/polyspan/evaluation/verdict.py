@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from polyspan.evaluation.compare import CORRECTIONS, Comparison, Correction, Difference, Interval
-from polyspan.evaluation.matrix import AVERAGES, NOTHING, Metric
+from polyspan.evaluation.matrix import AVERAGES, NOTHING, Metric, one_decimal
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -111,7 +111,7 @@ def _table(first: str, comparison: Comparison, rows: list[tuple[str, Difference]
             name,
             f"{100 * item.a.value:.1f}",
             f"{100 * item.b.value:.1f}",
-            _signed(item.difference.value),
+            one_decimal(100 * item.difference.value, signed=True),
             _range(item.difference),
             "<0.001" if p < 0.001 else f"{p:.3f}",
             NOTHING if item.effect is None else f"{item.effect:+.2f}",
@@ -122,14 +122,8 @@ def _table(first: str, comparison: Comparison, rows: list[tuple[str, Difference]
 def _range(interval: Interval, sign: int = 1) -> str:
     if interval.low is None or interval.high is None:
         return "unknown"
-    # What rounds to nothing has no sign.
-    low, high = (round(end, 1) or 0.0 for end in sorted((sign * 100 * interval.low, sign * 100 * interval.high)))
-    return f"{low:.1f} to {high:.1f}"
-
-
-def _signed(share: float) -> str:
-    percent = round(100 * share, 1) or 0.0
-    return f"{percent:+.1f}" if percent else f"{percent:.1f}"
+    low, high = sorted((sign * 100 * interval.low, sign * 100 * interval.high))
+    return f"{one_decimal(low)} to {one_decimal(high)}"
 
 
 def _measure(comparison: Comparison, metric: Metric) -> str:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.trial import TrialState
 
+from polyspan.analysis.runs import Run
+from polyspan.analysis.sweeps import comparable
 from polyspan.analysis.table import Cell, Number, Row, Table, mark_best, to_markdown
 from polyspan.evaluation.matrix import METRICS, Average, ScoreMatrix
-from polyspan.experiments.keys import dotted
 from polyspan.experiments.plan import Plan, Settings, same
-from polyspan.experiments.recipe import Recipe, dump_recipe
+from polyspan.experiments.recipe import dump_recipe
 from polyspan.experiments.scored_runs import draw_sweep_figures, scored_run
 from polyspan.experiments.study import ERROR, FOLDER, SCORES, SETTINGS, Tally, identity, is_planned, score, tally
 from polyspan.files import write_text
@@ -25,14 +26,6 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
 SEED = "seed"
-SHOWN = (
-    SEED,
-    "data.target_languages",
-    "objective.temperature",
-    "objective.alpha_kl",
-    "objective.coefficient",
-)
-"""Keys that figures tell apart by place, line or dot."""
 AVERAGES: tuple[Average, ...] = ("gxlt", "xlt")
 
 
@@ -141,7 +134,7 @@ def write_sweep(found: Found) -> list[Path]:
     if found.done:
         best = folder / "best.yaml"
         write_text(best, _best_recipe(found, best))
-        written += [best, *_figures(found, folder / "figures")]
+        written += [best, *draw_sweep_figures(drawn_trials(found), folder / "figures")]
     return written
 
 
@@ -199,45 +192,11 @@ def _best_recipe(found: Found, path: Path) -> str:
     return "".join(f"# {line}\n" for line in lines) + dump_recipe(recipe)
 
 
-def _figures(found: Found, folder: Path) -> list[Path]:
-    return draw_sweep_figures(
-        [
-            scored_run(Path(trial.folder), recipe.model_dump(mode="json"), trial.matrix)
-            for trial, recipe in _comparable(found)
-        ],
-        folder,
-    )
-
-
-def _comparable(found: Found) -> list[tuple[Done, Recipe]]:
-    """Trials whose recipes differ in what figures show alone: for all other keys, those of the best trial.
-
-    Figures have one line for self-distillation and one for mAP@k: of several weights of the
-    divergence, and of several variants of mAP@k, the best one's trials are kept.
-    """
+def drawn_trials(found: Found) -> list[Run]:
+    """What figures are drawn of: trials that differ from the best one in what figures show alone."""
     trials = [(trial, found.plan.trial_recipe(trial.settings)) for _, group in found.by_setting() for trial in group]
-    best = trials[0][1]
-    trials = [(trial, recipe) for trial, recipe in trials if _not_shown(recipe, best) == _not_shown(best, recipe)]
-    objectives = [recipe.objective for _, recipe in trials if recipe.objective.alpha_kl]
-    weight = next((objective.alpha_kl for objective in objectives), 0)
-    variants = [objective.coefficient for objective in objectives if objective.alpha_kl == weight]
-    variant = next((variant for variant in variants if variant != "constant"), None)
-    return [
-        (trial, recipe)
-        for trial, recipe in trials
-        if not recipe.objective.alpha_kl
-        or (recipe.objective.alpha_kl == weight and recipe.objective.coefficient in ("constant", variant))
-    ]
-
-
-def _not_shown(recipe: Recipe, other: Recipe) -> dict[str, Any]:
-    """What a figure says nothing of, by dotted keys; where one of the two has no teacher, keys of it do not count."""
-    keys = dotted(recipe.model_dump(mode="json", exclude={"run_dir"}))
-    if not (recipe.objective.alpha_kl and other.objective.alpha_kl):
-        keys = {
-            key: value for key, value in keys.items() if not key.startswith("objective.") or key == "objective.alpha_ce"
-        }
-    return {key: value for key, value in keys.items() if key not in SHOWN}
+    runs = [scored_run(Path(t.folder), recipe.model_dump(mode="json"), t.matrix) for t, recipe in trials]
+    return comparable(runs, best_first=True)
 
 
 def _without_seed(settings: Settings) -> Settings:
