@@ -275,6 +275,7 @@ def test_figures_of_collected_results(runs: Path, tmp_path: Path) -> None:
         "temperature-skd-map.svg",
     }
     assert all("<svg" in Path(line).read_text(encoding="utf-8") for line in drawn.splitlines())
+    assert ">zero-shot<" in (tmp_path / "figures/target-languages.svg").read_text(encoding="utf-8")
     gains = (tmp_path / "figures/gains-mlqa-dev.svg").read_text(encoding="utf-8")
     results = {result.name: result for result in read_results(tmp_path / "results")}
     across, within = (

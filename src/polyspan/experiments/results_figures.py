@@ -16,7 +16,7 @@ from polyspan.experiments.results import Result
 from polyspan.experiments.results_tables import Setting, data_of, gains_over_zero_shot, settings_of
 from polyspan.experiments.scored_runs import ScoredRun, draw_sweep_figures, scored_run
 
-SWEPT = ("ce", "skd", "skd-first_hit")
+SWEPT = ("zero-shot", "ce", "skd", "skd-first_hit")
 """Methods that have a line in the paper's figures."""
 
 
@@ -57,11 +57,11 @@ def draw_results(results: Sequence[Result], folder: Path, draws: int = DRAWS) ->
 
 
 def _swept(settings: Sequence[Setting]) -> list[ScoredRun]:
-    """Runs of the paper's methods on the data that most of them were asked."""
+    """Runs of the paper's methods, and zero-shot, on the data that most of them were asked."""
     of_data: defaultdict[str, list[ScoredRun]] = defaultdict(list)
     for setting in settings:
         for result in setting.results:
-            if setting.label in SWEPT and result.recipe is not None:
+            if setting.label in SWEPT:
                 for scores in result.scores:
                     of_data[scores.data].append(scored_run(Path(result.name), result.recipe, scores.matrix))
     return max(of_data.values(), key=len, default=[])

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from polyspan.analysis.paper import Method
 from polyspan.analysis.runs import Run
 from polyspan.evaluation.matrix import ScoreMatrix
 
@@ -24,9 +25,20 @@ class ScoredRun(Run):
         assert self.scores is not None
         return self.scores
 
+    @property
+    def method(self) -> Method | None:
+        """As of any run; one without a recipe is zero-shot."""
+        return super().method if self.recipe is not None else "zero-shot"
 
-def scored_run(folder: Path, recipe: Mapping[str, Any], scores: ScoreMatrix) -> ScoredRun:
-    """A run for tables and figures that need its recipe and its matrix."""
+
+def scored_run(folder: Path, recipe: Mapping[str, Any] | None, scores: ScoreMatrix) -> ScoredRun:
+    """A run for tables and figures that need its recipe and its matrix.
+
+    Args:
+        folder: its name is the run's.
+        recipe: None for the zero-shot reader.
+        scores: what was reported.
+    """
     return ScoredRun(folder, folder, folder.name, (), (), recipe=recipe, scores=scores)
 
 
