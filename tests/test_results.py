@@ -107,7 +107,8 @@ def runs(mlqa: Path, tmp_path: Path) -> Path:
             (folder / "timing.json").write_text('{"training_seconds": 120.04}', encoding="utf-8")
             counts = {"seeds": 5, "pairs": 20, "languages": ["de", "en"], "skipped_records": ["one", "two"]}
             (folder / "data.json").write_text(json.dumps(counts), encoding="utf-8")
-            steps = [json.dumps({"step": step, "coefficient": step / 20}) for step in range(1, 21)]
+            losses = {"epoch": 1.0, "loss": 1.0, "ce": 1.0, "kl": 0.0}
+            steps = [json.dumps({"step": step, "coefficient": step / 20, **losses}) for step in range(1, 21)]
             (folder / "metrics.jsonl").write_text("\n".join(steps), encoding="utf-8")
     write_evaluation(home / "zero-shot/mlqa", mlqa, "polyspan-qa-en", 2)
     write_evaluation(home / "ce-1/again", mlqa, str(home / "ce-1/model"), 1)  # the run's own counts
