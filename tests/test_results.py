@@ -18,7 +18,7 @@ from polyspan.encoding.predict import Prediction
 from polyspan.encoding.spans import Span
 from polyspan.evaluation.compare import compare
 from polyspan.evaluation.evaluate import limit_pairs, score_rows, write_predictions
-from polyspan.evaluation.matrix import ScoreMatrix
+from polyspan.evaluation.matrix import ScoreMatrix, one_decimal
 from polyspan.evaluation.record import EvaluationRecord, full_path
 from polyspan.evaluation.rows import Method, read_rows
 from polyspan.experiments.recipe import Recipe, dump_recipe
@@ -287,7 +287,7 @@ def test_figures_of_collected_results(runs: Path, tmp_path: Path) -> None:
         )
         for average in AVERAGES
     )
-    assert f"ce, ntl 1: {across:+.1f} G-XLT, {within:+.1f} XLT" in gains
+    assert f"ce, ntl 1: {one_decimal(across, True)} G-XLT, {one_decimal(within, True)} XLT" in gains
 
 
 def test_methods_that_were_asked_other_data_have_figures_too(runs: Path, mlqa: Path, tmp_path: Path) -> None:
