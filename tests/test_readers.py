@@ -81,6 +81,16 @@ def test_three_layouts_of_one_set_read_alike(tmp_path: Path) -> None:
     assert [guess_kind(tmp_path / name) for name in ("xquad", "mlqa", "table.csv")] == ["xquad", "mlqa", "table"]
 
 
+@pytest.mark.parametrize("name", ["{split}.{language}.json", "{split}-context-{language}-question-{language}.json"])
+def test_splits_are_not_mixed(name: str, tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        for language, (context, question, answer) in TEXTS.items():
+            path = tmp_path / name.format(split=split, language=language)
+            path.write_text(tree(context, qa(f"{split}1", question, answer, context)), encoding="utf-8")
+    with pytest.raises(CorpusError, match="holds dev and train; put each into a folder of its own"):
+        load_corpus(tmp_path)
+
+
 def test_texts_are_kept_once(tmp_path: Path) -> None:
     corpus = load_corpus(mlqa(tmp_path / "mlqa"))
     assert len(corpus.passages) == len(TEXTS)

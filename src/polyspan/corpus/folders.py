@@ -37,8 +37,9 @@ def read_squad(path: Path, language: str, problems: Problems) -> ParallelCorpus:
 
 def read_xquad(folder: Path, languages: Collection[str] | None, problems: Problems) -> ParallelCorpus:
     """A folder of ``NAME.LANGUAGE.json`` files, parallel by id; the shipped corpus has this layout."""
-    builder = CorpusBuilder(str(folder), problems)
     files = _matching(folder, PARALLEL_FILE, "NAME.LANGUAGE.json")
+    _refuse_several(folder, {match["name"] for _, match in files})
+    builder = CorpusBuilder(str(folder), problems)
     check_languages(str(folder), languages, {match["language"] for _, match in files})
     for path, match in files:
         language = match["language"]
@@ -51,8 +52,7 @@ def read_xquad(folder: Path, languages: Collection[str] | None, problems: Proble
 def read_mlqa(folder: Path, languages: Collection[str] | None, problems: Problems) -> ParallelCorpus:
     """A folder of ``SPLIT-context-C-question-Q.json`` files, which are views of one set."""
     files = _matching(folder, MLQA_FILE, "SPLIT-context-C-question-Q.json")
-    if len(splits := sorted({match["split"] for _, match in files})) > 1:
-        raise CorpusError(f"{folder}: holds the splits {' and '.join(splits)}; put each into a folder of its own")
+    _refuse_several(folder, {match["split"] for _, match in files})
     check_languages(str(folder), languages, {match[side] for _, match in files for side in ("question", "context")})
     builder = CorpusBuilder(str(folder), problems, views=True)
     for path, match in files:
@@ -96,6 +96,11 @@ def check_languages(name: str, wanted: Collection[str] | None, found: Collection
 
 def _constant(question: str, context: str) -> Callable[[str], tuple[str, str]]:
     return lambda _: (question, context)
+
+
+def _refuse_several(folder: Path, sets: Collection[str]) -> None:
+    if len(sets) > 1:
+        raise CorpusError(f"{folder}: holds {' and '.join(sorted(sets))}; put each into a folder of its own")
 
 
 def _matching(folder: Path, pattern: re.Pattern[str], shown: str) -> list[tuple[Path, re.Match[str]]]:
