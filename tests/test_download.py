@@ -183,9 +183,23 @@ def test_the_first_digest_is_held_against_later_downloads(publisher: Publisher, 
     assert f"{SHA256}  file.bin\n" == (tmp_path / "made" / DIGESTS).read_text(encoding="utf-8")
     (tmp_path / "made" / "file.bin").unlink()
     publisher.files["file.bin"] = CONTENT[::-1]
-    with pytest.raises(CorpusError, match="publisher has changed the file"):
+    with pytest.raises(CorpusError, match=f"publisher has changed the file.*{DIGESTS}, delete that line"):
         fetch_set(one_file(publisher, None), tmp_path)
     assert not (tmp_path / "made" / "file.bin").exists()
+
+
+def test_what_is_no_json_is_not_kept_as_the_first_download(publisher: Publisher, tmp_path: Path) -> None:
+    """A proxy's page, or a reply of unknown length that broke off."""
+    wanted = one_file(publisher, None, name="set.json")
+    whole = json.dumps(SQUAD).encode()
+    for content in (b"<html>Log in</html>", whole[:-10]):
+        publisher.files["set.json"] = content
+        with pytest.raises(CorpusError, match=r"set\.json: .*not JSON.*deleted, try again"):
+            fetch_set(wanted, tmp_path)
+        assert not [name for name in names(tmp_path) if not name.endswith(".etag")]
+    publisher.files["set.json"] = whole
+    fetch_set(wanted, tmp_path)
+    assert (tmp_path / "made" / "set.json").read_bytes() == whole
 
 
 def zipped(members: dict[str, str]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import shutil
 import urllib.error
 import urllib.request
@@ -29,8 +30,8 @@ def fetch_set(data_set: DataSet, to: Path, mirror: str | None = None, advance: A
 
     A file is downloaded as ``<name>.part`` and takes its name only when its digest is right, so a
     broken download is continued by the next call and never taken for a whole file. An archive is
-    unpacked and deleted. Where the publisher states no digest, the one of the first download is
-    kept in ``SHA256SUMS`` and the notes say so.
+    unpacked and deleted. Where the publisher states no digest, the first download must be readable;
+    its digest is kept in ``SHA256SUMS`` and the notes say so.
 
     Args:
         data_set: what to fetch.
@@ -42,8 +43,8 @@ def fetch_set(data_set: DataSet, to: Path, mirror: str | None = None, advance: A
         what was done with each file, for the user.
 
     Raises:
-        CorpusError: no connection, the server refuses, the digest is wrong, or the disk is full;
-            says which file and what to do.
+        CorpusError: no connection, the server refuses, the digest is wrong, what came is not JSON,
+            or the disk is full; says which file and what to do.
     """
     folder = to / data_set.folder
     try:
@@ -73,10 +74,13 @@ def _fetch(file: RemoteFile, folder: Path, mirror: str | None, advance: Advance)
         found = sha256(part)
     if expected is not None and found != expected:
         part.unlink()
-        raise CorpusError(
-            f"{url}: SHA-256 is {found}, expected {expected}; the download was deleted."
-            " Try again; if it is the same, the publisher has changed the file"
-        )
+        message = f"{url}: SHA-256 is {found}, expected {expected}; the download was deleted."
+        message += " Try again; if it is the same, the publisher has changed the file"
+        if file.sha256 is None:
+            message += f", or the first download was bad: its digest is in {folder / DIGESTS}, delete that line"
+        raise CorpusError(message)
+    if expected is None and path.suffix == ".json":
+        _refuse_what_is_no_json(url, part)
     digests[file.name] = found
     note = f"{file.name}: {part.stat().st_size:,} bytes, "
     note += "digest right" if expected else f"no published digest; kept SHA-256 {found} in {DIGESTS}"
@@ -88,6 +92,15 @@ def _fetch(file: RemoteFile, folder: Path, mirror: str | None, advance: Advance)
     _version_file(part).unlink(missing_ok=True)
     write_text(folder / DIGESTS, "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))
     return note
+
+
+def _refuse_what_is_no_json(url: str, part: Path) -> None:
+    """Of a file that no digest tells to be whole."""
+    try:
+        json.loads(part.read_bytes())
+    except (ValueError, RecursionError) as error:
+        part.unlink()
+        raise CorpusError(f"{url}: cut off or another page, as it is not JSON ({error}); deleted, try again") from error
 
 
 def _download(url: str, part: Path, file: RemoteFile, advance: Advance) -> None:
