@@ -224,6 +224,23 @@ def test_an_archive_is_unpacked_once(publisher: Publisher, tmp_path: Path) -> No
     assert len(publisher.requests) == 1
 
 
+def test_an_archive_is_unpacked_again_when_a_file_of_it_is_damaged(publisher: Publisher, tmp_path: Path) -> None:
+    archive = zipped({"SET/a.json": "{}", "SET/dev/b.json": '{"b": 1}'})
+    publisher.files["set.zip"] = archive
+    wanted = one_file(publisher, None, "SET/", "set.zip")
+    folder = tmp_path / "made"
+    fetch_set(wanted, tmp_path)
+    (folder / "dev" / "b.json").unlink()
+    assert "2 files unpacked" in fetch_set(wanted, tmp_path)[0]
+    (folder / "a.json").write_text("{", encoding="utf-8")
+    assert "2 files unpacked" in fetch_set(wanted, tmp_path)[0]
+    assert (folder / "a.json").read_text(encoding="utf-8") == "{}"
+    assert (folder / "dev" / "b.json").is_file()
+    (folder / DIGESTS).write_text(f"{hashlib.sha256(archive).hexdigest()}  set.zip\n", encoding="utf-8")
+    assert "2 files unpacked" in fetch_set(wanted, tmp_path)[0]
+    assert "unpacked already" in fetch_set(wanted, tmp_path)[0]
+
+
 @pytest.mark.parametrize("member", ["SET/../../evil.json", "SET//etc/evil.json"])
 def test_an_archive_cannot_write_elsewhere(publisher: Publisher, tmp_path: Path, member: str) -> None:
     publisher.files["set.zip"] = zipped({member: "{}"})

@@ -30,7 +30,7 @@ def fetch_set(data_set: DataSet, to: Path, mirror: str | None = None, advance: A
 
     A file is downloaded as ``<name>.part`` and takes its name only when its digest is right, so a
     broken download is continued by the next call and never taken for a whole file. An archive is
-    unpacked and deleted. Where the publisher states no digest, the first download must be readable;
+    unpacked and deleted; the digests of what was in it are kept in ``SHA256SUMS``. Where the publisher states no digest, the first download must be readable;
     its digest is kept in ``SHA256SUMS`` and the notes say so.
 
     Args:
@@ -58,7 +58,7 @@ def _fetch(file: RemoteFile, folder: Path, mirror: str | None, advance: Advance)
     path = folder / file.name
     digests = _read_digests(folder)
     expected = file.sha256 or digests.get(file.name)
-    if file.unpack is not None and expected is not None and any(folder.rglob("*.json")):
+    if file.unpack is not None and _all_whole(folder, {k: v for k, v in digests.items() if k != file.name}):
         return f"{file.name}: unpacked already"
     if path.is_file() and expected is not None and sha256(path) == expected:
         return f"{file.name}: there already, digest right"
@@ -87,7 +87,9 @@ def _fetch(file: RemoteFile, folder: Path, mirror: str | None, advance: Advance)
     if file.unpack is None:
         part.replace(path)
     else:
-        note += f", {_unpack(part, folder, file.unpack)} files unpacked"
+        members = _unpack(part, folder, file.unpack)
+        digests.update(members)
+        note += f", {len(members)} files unpacked"
         part.unlink()
     _version_file(part).unlink(missing_ok=True)
     write_text(folder / DIGESTS, "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))
@@ -148,9 +150,9 @@ def _broken(url: str, part: Path, reason: str) -> str:
     return f"{url}: no connection or a broken one ({reason}); {kept}"
 
 
-def _unpack(archive: Path, folder: Path, prefix: str) -> int:
-    """Unpack the JSON members below ``prefix``; returns how many."""
-    count = 0
+def _unpack(archive: Path, folder: Path, prefix: str) -> dict[str, str]:
+    """Unpack the JSON members below ``prefix``; returns their digests by name in the folder."""
+    digests = {}
     try:
         with zipfile.ZipFile(archive) as bundle:
             for member in bundle.infolist():
@@ -161,11 +163,18 @@ def _unpack(archive: Path, folder: Path, prefix: str) -> int:
                     raise CorpusError(f"{archive}: member {member.filename!r} points outside of the folder")
                 with bundle.open(member) as source, write_aside(folder / name) as aside, aside.open("wb") as target:
                     shutil.copyfileobj(source, target)
-                count += 1
+                digests[name.as_posix()] = sha256(folder / name)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         archive.unlink()
         raise CorpusError(f"{archive}: not a whole zip file ({error}); it was deleted, try again") from error
-    return count
+    return digests
+
+
+def _all_whole(folder: Path, digests: dict[str, str]) -> bool:
+    """Whether files are known and all there as they were."""
+    return bool(digests) and all(
+        (folder / name).is_file() and sha256(folder / name) == digest for name, digest in digests.items()
+    )
 
 
 def _read_digests(folder: Path) -> dict[str, str]:
