@@ -91,6 +91,17 @@ def test_splits_are_not_mixed(name: str, tmp_path: Path) -> None:
         load_corpus(tmp_path)
 
 
+def test_one_file_of_a_parallel_set_is_in_the_languages_of_its_name(tmp_path: Path) -> None:
+    one = load_corpus(xquad(tmp_path / "x") / "xquad.de.json")
+    assert one.pairs() == [Pair("q1", "de", "de"), Pair("q2", "de", "de")]
+    folder = mlqa(tmp_path / "m")
+    assert load_corpus(folder / "dev-context-de-question-ar.json").pairs() == [Pair("q1", "ar", "de")]
+    unclear = (tmp_path / "x" / "xquad.en.json").rename(tmp_path / "squad.dev.json")
+    with pytest.raises(CorpusError, match="is 'dev' its language"):
+        load_corpus(unclear)
+    assert load_corpus(unclear, languages=["en"]).languages == ("en",)
+
+
 def test_texts_are_kept_once(tmp_path: Path) -> None:
     corpus = load_corpus(mlqa(tmp_path / "mlqa"))
     assert len(corpus.passages) == len(TEXTS)

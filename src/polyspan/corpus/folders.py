@@ -27,10 +27,22 @@ TYDIQA_LANGUAGES = {
 }
 
 
-def read_squad(path: Path, language: str, problems: Problems) -> ParallelCorpus:
-    """One SQuAD file, all of it in one language."""
+def read_squad(path: Path, language: str | None, problems: Problems) -> ParallelCorpus:
+    """One SQuAD file.
+
+    Args:
+        path: the file.
+        language: of all of it. When None it is as the name of one file of a parallel set says,
+            and English for other names.
+        problems: where bad records go.
+
+    Raises:
+        CorpusError: see `polyspan.corpus.squad.squad_records`; or it is not clear whether the name
+            says a language.
+    """
+    languages = (language, language) if language else _languages_of_name(path)
     builder = CorpusBuilder(str(path), problems)
-    for record in squad_records(path, lambda _: (language, language), problems):
+    for record in squad_records(path, _constant(*languages), problems):
         builder.add(record)
     return builder.build()
 
@@ -92,6 +104,18 @@ def check_languages(name: str, wanted: Collection[str] | None, found: Collection
     """
     if wanted is not None and (missing := sorted(set(wanted) - set(found))):
         raise CorpusError(f"{name}: no language {missing[0]!r}; it has {', '.join(sorted(found)) or 'none'}")
+
+
+def _languages_of_name(path: Path) -> tuple[str, str]:
+    """Question and context language of one file."""
+    if match := MLQA_FILE.fullmatch(path.name):
+        return match["question"], match["context"]
+    if match := PARALLEL_FILE.fullmatch(path.name):
+        language = match["language"]
+        if len(re.split("[-_]", language)[0]) > 2:  # "dev" too is the code of a language
+            raise CorpusError(f"{path}: is {language!r} its language? Name the language, or the folder of the set")
+        return language, language
+    return "en", "en"
 
 
 def _constant(question: str, context: str) -> Callable[[str], tuple[str, str]]:

@@ -42,7 +42,8 @@ def load_corpus(
             corpus that ships; for kind "hub" see `polyspan.corpus.hub.read_hub`.
         kind: the layout; guessed from the names of files when None.
         languages: keep only these. SQuAD and hub sets without a language column are in one
-            language, English unless named here.
+            language, English unless named here; a SQuAD file named like one of a parallel set is in
+            the language of its name.
         on_bad: "fail" raises at the first bad record, "skip" passes over bad records.
         problems: a list to put the skipped records into.
 
@@ -64,7 +65,7 @@ def load_corpus(
     if kind == "squad":
         if languages is not None and len(languages) != 1:
             raise CorpusError(f"{path}: a SQuAD file is in one language, name just that one")
-        return read_squad(_file(place), (languages or ["en"])[0], collector)
+        return read_squad(_file(place), languages[0] if languages else None, collector)
     if kind == "table":
         return _in_languages(read_table(_file(place), collector), languages)
     reader = {"mlqa": read_mlqa, "xquad": read_xquad, "tydiqa": read_tydiqa}[kind]
