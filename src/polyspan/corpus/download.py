@@ -30,8 +30,9 @@ def fetch_set(data_set: DataSet, to: Path, mirror: str | None = None, advance: A
 
     A file is downloaded as ``<name>.part`` and takes its name only when its digest is right, so a
     broken download is continued by the next call and never taken for a whole file. An archive is
-    unpacked and deleted; the digests of what was in it are kept in ``SHA256SUMS``. Where the publisher states no digest, the first download must be readable;
-    its digest is kept in ``SHA256SUMS`` and the notes say so.
+    unpacked and deleted; the digests of what was in it are kept in ``SHA256SUMS``. Where the
+    publisher states no digest, the first download must be readable; its digest is kept there too
+    and the notes say so.
 
     Args:
         data_set: what to fetch.

@@ -113,7 +113,7 @@ def _languages_of_name(path: Path) -> tuple[str, str]:
     if match := PARALLEL_FILE.fullmatch(path.name):
         language = match["language"]
         if len(re.split("[-_]", language)[0]) > 2:  # "dev" too is the code of a language
-            raise CorpusError(f"{path}: is {language!r} its language? Name the language, or the folder of the set")
+            raise CorpusError(f"{path}: is {language!r} its language? Name it with languages, or name the folder")
         return language, language
     return "en", "en"
 
