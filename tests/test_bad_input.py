@@ -59,6 +59,11 @@ DATA: dict[str, tuple[str, str | bytes, list[str]]] = {
     "header only": ("a.csv", HEADER, ["no question"]),
     "a cell too many": ("a.csv", HEADER + "a,en,The door, is red,What?,red\n", ["line 2", "6 cells", "5"]),
     "open quotes": ("a.csv", HEADER + 'a,en,"The door is red.,What?,red\n', ["line 2", "not a readable table"]),
+    "open quotes before other rows": (
+        "a.csv",
+        HEADER + 'a,en,"The door is red.,What?,red\n' + "b,en,The door is red.,What?,red\n" * 3,
+        ["line 2: not a readable table", "is not closed", "line 5)"],
+    ),
     "answer never": ("a.csv", HEADER + "a,en,The door is red.,What?,blue\n", ["line 2", "'a'", "'blue'"]),
     "answer twice": ("a.csv", HEADER + "a,en,red and red,What?,red\n", ["line 2", "'a'", "more than once"]),
     "language missing": ("a.csv", HEADER + "a,,The door is red.,What?,red\n", ["line 2", "language"]),

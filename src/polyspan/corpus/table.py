@@ -62,6 +62,7 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
         delimiter, skipped = delimiter_of(path, first), 0
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # no cell is longer
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1 + skipped
     try:
         header = [name.strip().lower() for name in next(reader, [])]
         if missing := [name for name in COLUMNS if name not in header]:
@@ -91,7 +92,10 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
                 continue
             yield line, dict(zip(header, row, strict=True))
     except csv.Error as error:
-        raise CorpusError(f"{path}: line {reader.line_num + skipped}: not a readable table ({error})") from error
+        raise CorpusError(
+            f"{path}: line {line}: not a readable table: a quotation mark that begins here is not closed,"
+            f" or text follows it ({error}, line {reader.line_num + skipped})"
+        ) from error
 
 
 def _refuse_squad(path: Path, text: str) -> None:
