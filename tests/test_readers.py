@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from polyspan.corpus import Answer, CorpusError, Pair, ParallelCorpus, load_corpus, sample_pairs
+from polyspan.corpus.hub import records_of_rows
 from polyspan.corpus.load import Kind, guess_kind
-from polyspan.corpus.problems import Problem
+from polyspan.corpus.problems import Problem, Problems
 from test_cli import polyspan
 
 TEXTS = {
@@ -307,6 +308,24 @@ def test_hub_rows_that_are_no_questions_are_reported(hub: Path) -> None:
     (folder / "test.jsonl").write_text('{"text": "no question at all"}\n', encoding="utf-8")
     with pytest.raises(CorpusError, match=r"row 0.*not a question answering row"):
         load_corpus(f"{folder}:test", kind="hub")
+
+
+@pytest.mark.parametrize("name", ["id", "context", "question", "answers", "text"])
+def test_hub_rows_with_nulls_are_reported(name: str) -> None:
+    row = hub_row("en")
+    (row["answers"] if name == "text" else row)[name] = [None] if name == "text" else None
+    problems = Problems("skip")
+    assert not list(records_of_rows("set", [row], ("en", "en"), problems))
+    assert [problem.where for problem in problems.found] == ["set: row 0"]
+
+
+def test_a_title_may_be_null(tmp_path: Path) -> None:
+    context = TEXTS["en"][0]
+    path = tmp_path / "a.json"
+    path.write_text(tree(context, qa("a", "What?", "red", context)).replace('"Doors"', "null"), encoding="utf-8")
+    assert [passage.title for passage in load_corpus(path).passages.values()] == [""]
+    (record,) = records_of_rows("set", [{**hub_row("en"), "title": None}], ("en", "en"), Problems())
+    assert record.title == ""
 
 
 @pytest.mark.parametrize(
