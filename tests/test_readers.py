@@ -111,6 +111,20 @@ def test_texts_are_kept_once(tmp_path: Path) -> None:
     assert {id(corpus.passage(pair)) for pair in pairs} == {id(passage) for passage in corpus.passages.values()}
 
 
+def test_words_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(CorpusError, match="on_bad is fail or skip, not 'raise'"):
+        load_corpus("commons/dev", on_bad="raise")  # type: ignore[arg-type]
+    corpus = load_corpus("commons/dev", languages=["en", "de"])
+    with pytest.raises(CorpusError, match="no language 'sp'; it has de, en"):
+        sample_pairs(corpus, 1, 1, candidates=["de", "sp"])
+    id_ = next(iter(corpus.seeds))
+    with pytest.raises(CorpusError, match=f"'{id_}' has no question in 'xx'; it has de, en"):
+        corpus.question(Pair(id_, "xx", "en"))
+    for read in (corpus.passage, corpus.context, corpus.answers):
+        with pytest.raises(CorpusError, match=f"'{id_}' has no context in 'xx'; it has de, en"):
+            read(Pair(id_, "en", "xx"))
+
+
 def test_languages_are_chosen_on_both_sides(tmp_path: Path) -> None:
     for folder in (xquad(tmp_path / "x"), mlqa(tmp_path / "m")):
         assert load_corpus(folder, languages=["de", "ar"]).languages == ("ar", "de")

@@ -48,8 +48,11 @@ def load_corpus(
         problems: a list to put the skipped records into.
 
     Raises:
-        CorpusError: nothing there, an unknown layout, a bad record, or a language that is not there.
+        CorpusError: nothing there, an unknown layout or ``on_bad``, a bad record, or a language that
+            is not there.
     """
+    if on_bad not in get_args(OnBad):
+        raise CorpusError(f"on_bad is {' or '.join(get_args(OnBad))}, not {on_bad!r}")
     collector = Problems(on_bad, problems if problems is not None else [])
     kind = kind or guess_kind(path)
     if kind not in get_args(Kind):
