@@ -78,6 +78,16 @@ DATA: dict[str, tuple[str, str | bytes, list[str]]] = {
         "id\tlanguage\tcontext\tquestion\tanswer\tanswer_start\na\ten\tThe door is red.\tWhat?\tred\ttwelve\n",
         ["line 2", "'twelve'"],
     ),
+    "languages in two spellings": (
+        "a.csv",
+        HEADER + "a,EN,The door is red.,What?,red\nb,en,The door is red.,Why?,red\n",
+        ["line 3", "'b'", "'en', before it was 'EN'"],
+    ),
+    "an answer and none": (
+        "a.csv",
+        HEADER + "a,en,The door is red.,What?,red\na,en,The door is red.,What?,\n",
+        ["line 3", "'a'", "both an answer and no answer"],
+    ),
     "other question": (
         "a.csv",
         HEADER + "a,en,The door is red.,What?,red\na,en,The door is red.,Why?,red\n",

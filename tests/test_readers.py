@@ -228,6 +228,25 @@ def test_tables_search_answers_and_take_several(tmp_path: Path) -> None:
     assert len(corpus.passages) == 2
 
 
+@pytest.mark.parametrize("start", [8, 8.0, "8", "8.0", " 8 "])
+def test_tables_take_offsets_and_ids_as_programs_write_them(start: Any, tmp_path: Path) -> None:
+    row = {"id": "a", "language": "en", "context": "red and red", "question": "Which?", "answer": "red"}
+    other = {**row, "id": " b ", "context": "red", "answer_start": float("nan")}
+    lines = tmp_path / "t.jsonl"
+    lines.write_text("\n".join(map(json.dumps, ({**row, "answer_start": start}, other))), encoding="utf-8")
+    sheet = tmp_path / "t.csv"
+    sheet.write_text(
+        "id,language,context,question,answer,answer_start\n"
+        f"a,en,red and red,Which?,red,{start}\n"
+        " b ,en,red,Which?,red,\n",
+        encoding="utf-8",
+    )
+    for path in (lines, sheet):
+        corpus = load_corpus(path)
+        assert corpus.answers(Pair("a", "en", "en")) == (Answer("red", 8),)
+        assert corpus.answers(Pair("b", "en", "en")) == (Answer("red", 0),)
+
+
 def test_tables_take_long_documents(tmp_path: Path) -> None:
     """The csv module alone stops at 131,072 characters a cell."""
     path = tmp_path / "t.csv"

@@ -53,6 +53,7 @@ class CorpusBuilder:
     _passages: dict[str, Passage] = field(default_factory=dict)
     _passage_ids: dict[tuple[str, str, str], str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
+    _spellings: dict[str, str] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         """Validate one record and take it in, or report it."""
@@ -73,6 +74,10 @@ class CorpusBuilder:
             return
         if old_passage not in (None, passage):
             self._report(record, "duplicate id", "another context has this id in the same language")
+            return
+        known = seed.answers.get(record.context_language)
+        if known is not None and bool(known) != bool(answers):
+            self._report(record, "contradictory answers", "this id has both an answer and no answer in one language")
             return
         merged = dict.fromkeys([*seed.answers.get(record.context_language, ()), *answers])
         self._seeds[record.id] = Seed(
@@ -107,6 +112,10 @@ class CorpusBuilder:
         for language in (record.question_language, record.context_language):
             if not language.strip():
                 self._report(record, "missing language", "the language is missing")
+                return False
+            first = self._spellings.setdefault(language.lower(), language)
+            if language != first:
+                self._report(record, "language in other case", f"the language is {language!r}, before it was {first!r}")
                 return False
         return True
 

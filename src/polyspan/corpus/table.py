@@ -130,17 +130,17 @@ def _record(where: str, row: Mapping[str, Any], problems: Problems) -> Record | 
     if cells["id"] in (None, "") or not isinstance(cells["id"], str | int) or isinstance(cells["id"], bool):
         problems.report(where, None, "missing id", "the id is missing, or neither text nor a whole number")
         return None
-    id_ = str(cells["id"])
+    id_ = str(cells["id"]).strip()
     for name in ("context", "question", "answer"):
         cell = cells[name]
         # Libraries write an empty cell as NaN, which is no text; nor is true.
         if not isinstance(cell, str | int | float) or isinstance(cell, bool) or cell != cell:
             problems.report(where, id_, "missing key", f"has no text named {name!r}")
             return None
-    start = str(row.get("answer_start") if row.get("answer_start") is not None else "").strip()
     try:
-        answer_start = int(start) if start else None
+        answer_start = _offset(row.get("answer_start"))
     except ValueError:
+        start = str(row["answer_start"]).strip()
         problems.report(where, id_, "bad answer_start", f"answer_start {start!r} is not a whole number")
         return None
     if not isinstance(cells["language"], str | None):
@@ -150,3 +150,16 @@ def _record(where: str, row: Mapping[str, Any], problems: Problems) -> Record | 
     answer = str(cells["answer"])
     answers = [(answer, answer_start)] if answer.strip() else []
     return Record(where, id_, language, language, "", str(cells["context"]), str(cells["question"]).strip(), answers)
+
+
+def _offset(cell: Any) -> int | None:
+    """A whole number, also written as 8.0; None for an empty cell, or NaN as libraries write it."""
+    if cell is None or cell != cell or not (text := str(cell).strip()):
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        if not number.is_integer():
+            raise
+        return int(number)
