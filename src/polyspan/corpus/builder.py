@@ -94,7 +94,8 @@ class CorpusBuilder:
             CorpusError: nothing usable was added.
         """
         if not self._seeds:
-            first = f"; the first problem is {self.problems.found[0]}" if self.problems.found else ""
+            found = self.problems.found
+            first = f"; the first of {len(found)} problems is {found[0]}" if found else ""
             raise CorpusError(f"{self.name}: holds no question that can be used{first}")
         used = {passage for seed in self._seeds.values() for passage in seed.passages.values()}
         return ParallelCorpus(
