@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, call
 
 import pytest
 
@@ -123,6 +124,17 @@ def test_words_that_mean_nothing_are_refused() -> None:
     for read in (corpus.passage, corpus.context, corpus.answers):
         with pytest.raises(CorpusError, match=f"'{id_}' has no context in 'xx'; it has de, en"):
             read(Pair(id_, "en", "xx"))
+
+
+def test_a_context_is_searched_for_broken_text_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = TEXTS["en"][0]
+    path = tmp_path / "a.json"
+    path.write_text(tree(context, *(qa(f"q{number}", "What?", "red", context) for number in range(9))))
+    half = Mock()
+    half.search.return_value = None
+    monkeypatch.setattr("polyspan.corpus.builder._HALF", half)
+    assert len(load_corpus(path)) == 9
+    assert half.search.call_args_list.count(call(context)) == 1
 
 
 def test_languages_are_chosen_on_both_sides(tmp_path: Path) -> None:
