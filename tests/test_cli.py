@@ -16,6 +16,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from polyspan.cli.data import _token_counter
 from polyspan.cli.main import run
 from polyspan.cli.recipe import list_recipes
 from polyspan.corpus import load_corpus
@@ -282,6 +283,16 @@ def test_data_check_does_not_need_the_embedded_encoder(tmp_path: Path, monkeypat
     row = with_lengths["languages"]["en"]
     assert 0 < row.pop("median_tokens") <= row.pop("longest")
     assert without == with_lengths
+
+
+def test_data_check_keeps_few_encodings_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = Mock()
+    tokenizer.encode_batch_fast.side_effect = lambda texts, add_special_tokens: [Mock(ids=[*text]) for text in texts]
+    monkeypatch.setattr("polyspan.models.embedded.read_embedded", Mock())
+    monkeypatch.setattr("polyspan.models.unigram.build_tokenizer", lambda vocabulary: tokenizer)
+    monkeypatch.setattr("polyspan.encoding.tokens.CHUNK", 2)
+    assert _token_counter()(["a", "ab", "", "abc", "abcd"]) == [1, 2, 0, 3, 4]
+    assert [len(texts) for (texts,), _ in tokenizer.encode_batch_fast.call_args_list] == [2, 2, 1]
 
 
 def test_data_check_shows_languages_as_they_are_written(tmp_path: Path) -> None:
