@@ -79,7 +79,7 @@ class CorpusBuilder:
         if known is not None and bool(known) != bool(answers):
             self._report(record, "contradictory answers", "this id has both an answer and no answer in one language")
             return
-        merged = dict.fromkeys([*seed.answers.get(record.context_language, ()), *answers])
+        merged = dict.fromkeys([*(known or ()), *answers])
         self._seeds[record.id] = Seed(
             record.id,
             {**seed.questions, record.question_language: record.question},

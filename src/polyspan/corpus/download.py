@@ -59,7 +59,8 @@ def _fetch(file: RemoteFile, folder: Path, mirror: str | None, advance: Advance)
     path = folder / file.name
     digests = _read_digests(folder)
     expected = file.sha256 or digests.get(file.name)
-    if file.unpack is not None and _all_whole(folder, {k: v for k, v in digests.items() if k != file.name}):
+    members = {name: digest for name, digest in digests.items() if name != file.name}
+    if file.unpack is not None and members and _all_whole(folder, members):
         return f"{file.name}: unpacked already"
     if path.is_file() and expected is not None and sha256(path) == expected:
         return f"{file.name}: there already, digest right"
@@ -172,10 +173,7 @@ def _unpack(archive: Path, folder: Path, prefix: str) -> dict[str, str]:
 
 
 def _all_whole(folder: Path, digests: dict[str, str]) -> bool:
-    """Whether files are known and all there as they were."""
-    return bool(digests) and all(
-        (folder / name).is_file() and sha256(folder / name) == digest for name, digest in digests.items()
-    )
+    return all((folder / name).is_file() and sha256(folder / name) == digest for name, digest in digests.items())
 
 
 def _read_digests(folder: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from polyspan.errors import PolyspanError
 
-T = TypeVar("T")
+Part = TypeVar("Part")
 
 
 class CorpusError(PolyspanError):
@@ -172,7 +172,7 @@ class ParallelCorpus:
         except KeyError:
             raise CorpusError(f"{self.name}: no question with id {pair.id!r}") from None
 
-    def _in_language(self, pair: Pair, part: str, values: Mapping[str, T], language: str) -> T:
+    def _in_language(self, pair: Pair, part: str, values: Mapping[str, Part], language: str) -> Part:
         try:
             return values[language]
         except KeyError:
