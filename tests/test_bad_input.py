@@ -59,6 +59,11 @@ DATA: dict[str, tuple[str, str | bytes, list[str]]] = {
     "header only": ("a.csv", HEADER, ["no question"]),
     "a cell too many": ("a.csv", HEADER + "a,en,The door, is red,What?,red\n", ["line 2", "6 cells", "5"]),
     "open quotes": ("a.csv", HEADER + 'a,en,"The door is red.,What?,red\n', ["line 2", "not a readable table"]),
+    "open quotes before other rows": (
+        "a.csv",
+        HEADER + 'a,en,"The door is red.,What?,red\n' + "b,en,The door is red.,What?,red\n" * 3,
+        ["line 2: not a readable table", "is not closed", "line 5)"],
+    ),
     "answer never": ("a.csv", HEADER + "a,en,The door is red.,What?,blue\n", ["line 2", "'a'", "'blue'"]),
     "answer twice": ("a.csv", HEADER + "a,en,red and red,What?,red\n", ["line 2", "'a'", "more than once"]),
     "language missing": ("a.csv", HEADER + "a,,The door is red.,What?,red\n", ["line 2", "language"]),
@@ -72,6 +77,16 @@ DATA: dict[str, tuple[str, str | bytes, list[str]]] = {
         "a.tsv",
         "id\tlanguage\tcontext\tquestion\tanswer\tanswer_start\na\ten\tThe door is red.\tWhat?\tred\ttwelve\n",
         ["line 2", "'twelve'"],
+    ),
+    "languages in two spellings": (
+        "a.csv",
+        HEADER + "a,EN,The door is red.,What?,red\nb,en,The door is red.,Why?,red\n",
+        ["line 3", "'b'", "'en', before it was 'EN'"],
+    ),
+    "an answer and none": (
+        "a.csv",
+        HEADER + "a,en,The door is red.,What?,red\na,en,The door is red.,What?,\n",
+        ["line 3", "'a'", "both an answer and no answer"],
     ),
     "other question": (
         "a.csv",

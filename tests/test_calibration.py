@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,37 @@ def test_mismatched_questions_are_over_another_article_of_the_same_language() ->
     assert mismatched(corpus, pairs, 30)[1] == asked
     with pytest.raises(CorpusError, match="wanted"):
         mismatched(corpus, pairs, len(pairs) + 1)
+
+
+class CountedTitle(str):
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        CountedTitle.compared += 1
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+@pytest.mark.parametrize("titles", ["own", "none", "two"])
+def test_mismatching_takes_linear_time(titles: str) -> None:
+    corpus = load_corpus("commons/train", languages=("en", "de"))
+    named = {"own": lambda at: f"article {at}", "none": lambda at: "", "two": lambda at: f"article {at % 2}"}[titles]
+    passages = {
+        id_: replace(passage, title=CountedTitle(named(at)))
+        for at, (id_, passage) in enumerate(corpus.passages.items())
+    }
+    corpus = replace(corpus, passages=passages)
+    pairs = corpus.pairs()
+    CountedTitle.compared = 0
+    made_corpus, asked = mismatched(corpus, pairs, len(pairs))
+    assert CountedTitle.compared < 3 * (len(pairs) + len(passages))
+    for pair in asked:
+        own = corpus.passage(Pair(pair.id.partition("/")[0], pair.question_language, pair.context_language))
+        other = made_corpus.passage(pair)
+        assert (other.title or other.id) != (own.title or own.id)
 
 
 def test_evidence_is_what_prediction_sees(tmp_path: Path) -> None:

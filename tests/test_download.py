@@ -183,9 +183,23 @@ def test_the_first_digest_is_held_against_later_downloads(publisher: Publisher, 
     assert f"{SHA256}  file.bin\n" == (tmp_path / "made" / DIGESTS).read_text(encoding="utf-8")
     (tmp_path / "made" / "file.bin").unlink()
     publisher.files["file.bin"] = CONTENT[::-1]
-    with pytest.raises(CorpusError, match="publisher has changed the file"):
+    with pytest.raises(CorpusError, match=f"publisher has changed the file.*{DIGESTS}, delete that line"):
         fetch_set(one_file(publisher, None), tmp_path)
     assert not (tmp_path / "made" / "file.bin").exists()
+
+
+def test_what_is_no_json_is_not_kept_as_the_first_download(publisher: Publisher, tmp_path: Path) -> None:
+    """A proxy's page, or a reply of unknown length that broke off."""
+    wanted = one_file(publisher, None, name="set.json")
+    whole = json.dumps(SQUAD).encode()
+    for content in (b"<html>Log in</html>", whole[:-10]):
+        publisher.files["set.json"] = content
+        with pytest.raises(CorpusError, match=r"set\.json: .*not JSON.*deleted, try again"):
+            fetch_set(wanted, tmp_path)
+        assert not [name for name in names(tmp_path) if not name.endswith(".etag")]
+    publisher.files["set.json"] = whole
+    fetch_set(wanted, tmp_path)
+    assert (tmp_path / "made" / "set.json").read_bytes() == whole
 
 
 def zipped(members: dict[str, str]) -> bytes:
@@ -208,6 +222,23 @@ def test_an_archive_is_unpacked_once(publisher: Publisher, tmp_path: Path) -> No
     assert len(load_corpus(tmp_path / "made" / "test")) == 1
     assert "unpacked already" in fetch_set(wanted, tmp_path)[0]
     assert len(publisher.requests) == 1
+
+
+def test_an_archive_is_unpacked_again_when_a_file_of_it_is_damaged(publisher: Publisher, tmp_path: Path) -> None:
+    archive = zipped({"SET/a.json": "{}", "SET/dev/b.json": '{"b": 1}'})
+    publisher.files["set.zip"] = archive
+    wanted = one_file(publisher, None, "SET/", "set.zip")
+    folder = tmp_path / "made"
+    fetch_set(wanted, tmp_path)
+    (folder / "dev" / "b.json").unlink()
+    assert "2 files unpacked" in fetch_set(wanted, tmp_path)[0]
+    (folder / "a.json").write_text("{", encoding="utf-8")
+    assert "2 files unpacked" in fetch_set(wanted, tmp_path)[0]
+    assert (folder / "a.json").read_text(encoding="utf-8") == "{}"
+    assert (folder / "dev" / "b.json").is_file()
+    (folder / DIGESTS).write_text(f"{hashlib.sha256(archive).hexdigest()}  set.zip\n", encoding="utf-8")
+    assert "2 files unpacked" in fetch_set(wanted, tmp_path)[0]
+    assert "unpacked already" in fetch_set(wanted, tmp_path)[0]
 
 
 @pytest.mark.parametrize("member", ["SET/../../evil.json", "SET//etc/evil.json"])

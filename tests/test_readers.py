@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, call
 
 import pytest
 
 from polyspan.corpus import Answer, CorpusError, Pair, ParallelCorpus, load_corpus, sample_pairs
+from polyspan.corpus.hub import records_of_rows
 from polyspan.corpus.load import Kind, guess_kind
-from polyspan.corpus.problems import Problem
+from polyspan.corpus.problems import Problem, Problems
 from test_cli import polyspan
 
 TEXTS = {
@@ -81,12 +83,58 @@ def test_three_layouts_of_one_set_read_alike(tmp_path: Path) -> None:
     assert [guess_kind(tmp_path / name) for name in ("xquad", "mlqa", "table.csv")] == ["xquad", "mlqa", "table"]
 
 
+@pytest.mark.parametrize("name", ["{split}.{language}.json", "{split}-context-{language}-question-{language}.json"])
+def test_splits_are_not_mixed(name: str, tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        for language, (context, question, answer) in TEXTS.items():
+            path = tmp_path / name.format(split=split, language=language)
+            path.write_text(tree(context, qa(f"{split}1", question, answer, context)), encoding="utf-8")
+    with pytest.raises(CorpusError, match="holds dev and train; put each into a folder of its own"):
+        load_corpus(tmp_path)
+
+
+def test_one_file_of_a_parallel_set_is_in_the_languages_of_its_name(tmp_path: Path) -> None:
+    one = load_corpus(xquad(tmp_path / "x") / "xquad.de.json")
+    assert one.pairs() == [Pair("q1", "de", "de"), Pair("q2", "de", "de")]
+    folder = mlqa(tmp_path / "m")
+    assert load_corpus(folder / "dev-context-de-question-ar.json").pairs() == [Pair("q1", "ar", "de")]
+    unclear = (tmp_path / "x" / "xquad.en.json").rename(tmp_path / "squad.dev.json")
+    with pytest.raises(CorpusError, match="is 'dev' its language"):
+        load_corpus(unclear)
+    assert load_corpus(unclear, languages=["en"]).languages == ("en",)
+
+
 def test_texts_are_kept_once(tmp_path: Path) -> None:
     corpus = load_corpus(mlqa(tmp_path / "mlqa"))
     assert len(corpus.passages) == len(TEXTS)
     pairs = sample_pairs(corpus, target_languages=2, seed=1)
     assert len(pairs) == len(corpus) * 9
     assert {id(corpus.passage(pair)) for pair in pairs} == {id(passage) for passage in corpus.passages.values()}
+
+
+def test_words_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(CorpusError, match="on_bad is fail or skip, not 'raise'"):
+        load_corpus("commons/dev", on_bad="raise")  # type: ignore[arg-type]
+    corpus = load_corpus("commons/dev", languages=["en", "de"])
+    with pytest.raises(CorpusError, match="no language 'sp'; it has de, en"):
+        sample_pairs(corpus, 1, 1, candidates=["de", "sp"])
+    id_ = next(iter(corpus.seeds))
+    with pytest.raises(CorpusError, match=f"'{id_}' has no question in 'xx'; it has de, en"):
+        corpus.question(Pair(id_, "xx", "en"))
+    for read in (corpus.passage, corpus.context, corpus.answers):
+        with pytest.raises(CorpusError, match=f"'{id_}' has no context in 'xx'; it has de, en"):
+            read(Pair(id_, "en", "xx"))
+
+
+def test_a_context_is_searched_for_broken_text_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = TEXTS["en"][0]
+    path = tmp_path / "a.json"
+    path.write_text(tree(context, *(qa(f"q{number}", "What?", "red", context) for number in range(9))))
+    half = Mock()
+    half.search.return_value = None
+    monkeypatch.setattr("polyspan.corpus.builder._HALF", half)
+    assert len(load_corpus(path)) == 9
+    assert half.search.call_args_list.count(call(context)) == 1
 
 
 def test_languages_are_chosen_on_both_sides(tmp_path: Path) -> None:
@@ -192,6 +240,25 @@ def test_tables_search_answers_and_take_several(tmp_path: Path) -> None:
     assert len(corpus.passages) == 2
 
 
+@pytest.mark.parametrize("start", [8, 8.0, "8", "8.0", " 8 "])
+def test_tables_take_offsets_and_ids_as_programs_write_them(start: Any, tmp_path: Path) -> None:
+    row = {"id": "a", "language": "en", "context": "red and red", "question": "Which?", "answer": "red"}
+    other = {**row, "id": " b ", "context": "red", "answer_start": float("nan")}
+    lines = tmp_path / "t.jsonl"
+    lines.write_text("\n".join(map(json.dumps, ({**row, "answer_start": start}, other))), encoding="utf-8")
+    sheet = tmp_path / "t.csv"
+    sheet.write_text(
+        "id,language,context,question,answer,answer_start\n"
+        f"a,en,red and red,Which?,red,{start}\n"
+        " b ,en,red,Which?,red,\n",
+        encoding="utf-8",
+    )
+    for path in (lines, sheet):
+        corpus = load_corpus(path)
+        assert corpus.answers(Pair("a", "en", "en")) == (Answer("red", 8),)
+        assert corpus.answers(Pair("b", "en", "en")) == (Answer("red", 0),)
+
+
 def test_tables_take_long_documents(tmp_path: Path) -> None:
     """The csv module alone stops at 131,072 characters a cell."""
     path = tmp_path / "t.csv"
@@ -286,6 +353,24 @@ def test_hub_rows_that_are_no_questions_are_reported(hub: Path) -> None:
     (folder / "test.jsonl").write_text('{"text": "no question at all"}\n', encoding="utf-8")
     with pytest.raises(CorpusError, match=r"row 0.*not a question answering row"):
         load_corpus(f"{folder}:test", kind="hub")
+
+
+@pytest.mark.parametrize("name", ["id", "context", "question", "answers", "text"])
+def test_hub_rows_with_nulls_are_reported(name: str) -> None:
+    row = hub_row("en")
+    (row["answers"] if name == "text" else row)[name] = [None] if name == "text" else None
+    problems = Problems("skip")
+    assert not list(records_of_rows("set", [row], ("en", "en"), problems))
+    assert [problem.where for problem in problems.found] == ["set: row 0"]
+
+
+def test_a_title_may_be_null(tmp_path: Path) -> None:
+    context = TEXTS["en"][0]
+    path = tmp_path / "a.json"
+    path.write_text(tree(context, qa("a", "What?", "red", context)).replace('"Doors"', "null"), encoding="utf-8")
+    assert [passage.title for passage in load_corpus(path).passages.values()] == [""]
+    (record,) = records_of_rows("set", [{**hub_row("en"), "title": None}], ("en", "en"), Problems())
+    assert record.title == ""
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from polyspan.corpus.problems import Problem
 
 app = typer.Typer(no_args_is_help=True)
 HEADINGS = {
@@ -17,6 +23,8 @@ HEADINGS = {
     "median_tokens": "median tokens",
 }
 """How a table of 80 columns says what JSON calls otherwise."""
+EXAMPLES = 10
+"""Bad records that are shown."""
 
 
 @app.command("list")
@@ -138,26 +146,34 @@ def check(
 
     from polyspan.corpus import load_corpus
     from polyspan.corpus.model import CorpusError
-    from polyspan.corpus.problems import Problem
     from polyspan.corpus.report import describe
-    from polyspan.models.load import EMBEDDED, token_counter
+    from polyspan.models.embedded import EmbeddedModelError
 
-    if on_bad not in {"skip", "fail"}:
-        raise CorpusError(f"--on-bad is skip or fail, not {on_bad!r}")
+    console = Console()
     problems: list[Problem] = []
-    corpus = load_corpus(
-        path,
-        kind=kind,  # type: ignore[arg-type]
-        languages=languages.split(",") if languages else None,
-        on_bad=on_bad,  # type: ignore[arg-type]
-        problems=problems,
-    )
-    report = describe(corpus, token_counter(EMBEDDED))
-    kinds = Counter(problem.kind for problem in problems)
+    try:
+        corpus = load_corpus(
+            path,
+            kind=kind,  # type: ignore[arg-type]
+            languages=languages.split(",") if languages else None,
+            on_bad=on_bad,  # type: ignore[arg-type]
+            problems=problems,
+        )
+    except CorpusError:
+        if problems and as_json:
+            print(json.dumps(_counted(problems)))
+        else:
+            _show(console, problems)
+        raise
+    try:
+        count_tokens = _token_counter()
+    except EmbeddedModelError as error:
+        count_tokens = None
+        Console(stderr=True).print(f"token lengths are left out: {error}", markup=False, soft_wrap=True)
+    report = describe(corpus, count_tokens)
     if as_json:
-        print(json.dumps({**report, "problems": dict(kinds), "bad_records": [str(p) for p in problems]}))
+        print(json.dumps({**report, **_counted(problems)}))
     else:
-        console = Console()
         table = Table(box=None)
         rows = report["languages"]
         for heading in ("language", *next(iter(rows.values()))):
@@ -168,9 +184,38 @@ def check(
         console.print(table)
         for number, seeds in report["alignment"].items():
             console.print(f"{seeds} seeds in {number} languages")
-        for kind_name, count in kinds.items():
-            console.print(f"[red]{count} x {kind_name}[/red]")
-        for problem in problems[:10]:
-            console.print(f"  {problem}", markup=False)
+        _show(console, problems)
     if problems:
         raise typer.Exit(1)
+
+
+def _counted(problems: Sequence[Problem]) -> dict[str, Any]:
+    kinds = Counter(problem.kind for problem in problems)
+    return {"problems": dict(kinds), "bad_records": [str(problem) for problem in problems]}
+
+
+def _show(console: Console, problems: Sequence[Problem]) -> None:
+    for kind, count in _counted(problems)["problems"].items():
+        console.print(f"[red]{count} x {kind}[/red]")
+    for problem in problems[:EXAMPLES]:
+        console.print(f"  {problem}", markup=False)
+    if len(problems) > EXAMPLES:
+        console.print(f"  … and {len(problems) - EXAMPLES} more; --json lists all")
+
+
+def _token_counter() -> Callable[[list[str]], list[int]]:
+    """Tokens of the embedded encoder, which need not be unpacked for them."""
+    from polyspan.encoding.tokens import CHUNK
+    from polyspan.models.embedded import find_data_file, read_embedded
+    from polyspan.models.unigram import build_tokenizer
+
+    tokenizer = build_tokenizer(read_embedded(find_data_file()).vocabulary)
+
+    def count(texts: list[str]) -> list[int]:
+        return [
+            len(encoding.ids)
+            for start in range(0, len(texts), CHUNK)
+            for encoding in tokenizer.encode_batch_fast(texts[start : start + CHUNK], add_special_tokens=False)
+        ]
+
+    return count

@@ -53,6 +53,7 @@ class CorpusBuilder:
     _passages: dict[str, Passage] = field(default_factory=dict)
     _passage_ids: dict[tuple[str, str, str], str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
+    _spellings: dict[str, str] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         """Validate one record and take it in, or report it."""
@@ -74,7 +75,11 @@ class CorpusBuilder:
         if old_passage not in (None, passage):
             self._report(record, "duplicate id", "another context has this id in the same language")
             return
-        merged = dict.fromkeys([*seed.answers.get(record.context_language, ()), *answers])
+        known = seed.answers.get(record.context_language)
+        if known is not None and bool(known) != bool(answers):
+            self._report(record, "contradictory answers", "this id has both an answer and no answer in one language")
+            return
+        merged = dict.fromkeys([*(known or ()), *answers])
         self._seeds[record.id] = Seed(
             record.id,
             {**seed.questions, record.question_language: record.question},
@@ -89,7 +94,8 @@ class CorpusBuilder:
             CorpusError: nothing usable was added.
         """
         if not self._seeds:
-            first = f"; the first problem is {self.problems.found[0]}" if self.problems.found else ""
+            found = self.problems.found
+            first = f"; the first of {len(found)} problems is {found[0]}" if found else ""
             raise CorpusError(f"{self.name}: holds no question that can be used{first}")
         used = {passage for seed in self._seeds.values() for passage in seed.passages.values()}
         return ParallelCorpus(
@@ -97,7 +103,10 @@ class CorpusBuilder:
         )
 
     def _texts_are_sound(self, record: Record) -> bool:
-        for kind, text in (("id", record.id), ("context", record.context), ("question", record.question)):
+        texts = {"id": record.id, "context": record.context, "question": record.question}
+        if _passage_key(record) in self._passage_ids:  # a long context is not searched for each of its questions
+            del texts["context"]
+        for kind, text in texts.items():
             if not text.strip():
                 self._report(record, f"empty {kind}", f"the {kind} is empty")
                 return False
@@ -107,6 +116,10 @@ class CorpusBuilder:
         for language in (record.question_language, record.context_language):
             if not language.strip():
                 self._report(record, "missing language", "the language is missing")
+                return False
+            first = self._spellings.setdefault(language.lower(), language)
+            if language != first:
+                self._report(record, "language in other case", f"the language is {language!r}, before it was {first!r}")
                 return False
         return True
 
@@ -141,7 +154,7 @@ class CorpusBuilder:
         return found
 
     def _passage_id(self, record: Record) -> str:
-        key = (record.context_language, record.title, record.context)
+        key = _passage_key(record)
         if key not in self._passage_ids:
             count = self._counts.get(record.context_language, 0)
             self._counts[record.context_language] = count + 1
@@ -152,3 +165,7 @@ class CorpusBuilder:
 
     def _report(self, record: Record, kind: str, message: str) -> None:
         self.problems.report(record.where, record.id, kind, message)
+
+
+def _passage_key(record: Record) -> tuple[str, str, str]:
+    return record.context_language, record.title, record.context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import shutil
 import urllib.error
 import urllib.request
@@ -29,8 +30,9 @@ def fetch_set(data_set: DataSet, to: Path, mirror: str | None = None, advance: A
 
     A file is downloaded as ``<name>.part`` and takes its name only when its digest is right, so a
     broken download is continued by the next call and never taken for a whole file. An archive is
-    unpacked and deleted. Where the publisher states no digest, the one of the first download is
-    kept in ``SHA256SUMS`` and the notes say so.
+    unpacked and deleted; the digests of what was in it are kept in ``SHA256SUMS``. Where the
+    publisher states no digest, the first download must be readable; its digest is kept there too
+    and the notes say so.
 
     Args:
         data_set: what to fetch.
@@ -42,8 +44,8 @@ def fetch_set(data_set: DataSet, to: Path, mirror: str | None = None, advance: A
         what was done with each file, for the user.
 
     Raises:
-        CorpusError: no connection, the server refuses, the digest is wrong, or the disk is full;
-            says which file and what to do.
+        CorpusError: no connection, the server refuses, the digest is wrong, what came is not JSON,
+            or the disk is full; says which file and what to do.
     """
     folder = to / data_set.folder
     try:
@@ -57,7 +59,8 @@ def _fetch(file: RemoteFile, folder: Path, mirror: str | None, advance: Advance)
     path = folder / file.name
     digests = _read_digests(folder)
     expected = file.sha256 or digests.get(file.name)
-    if file.unpack is not None and expected is not None and any(folder.rglob("*.json")):
+    members = {name: digest for name, digest in digests.items() if name != file.name}
+    if file.unpack is not None and members and _all_whole(folder, members):
         return f"{file.name}: unpacked already"
     if path.is_file() and expected is not None and sha256(path) == expected:
         return f"{file.name}: there already, digest right"
@@ -73,21 +76,35 @@ def _fetch(file: RemoteFile, folder: Path, mirror: str | None, advance: Advance)
         found = sha256(part)
     if expected is not None and found != expected:
         part.unlink()
-        raise CorpusError(
-            f"{url}: SHA-256 is {found}, expected {expected}; the download was deleted."
-            " Try again; if it is the same, the publisher has changed the file"
-        )
+        message = f"{url}: SHA-256 is {found}, expected {expected}; the download was deleted."
+        message += " Try again; if it is the same, the publisher has changed the file"
+        if file.sha256 is None:
+            message += f", or the first download was bad: its digest is in {folder / DIGESTS}, delete that line"
+        raise CorpusError(message)
+    if expected is None and path.suffix == ".json":
+        _refuse_what_is_no_json(url, part)
     digests[file.name] = found
     note = f"{file.name}: {part.stat().st_size:,} bytes, "
     note += "digest right" if expected else f"no published digest; kept SHA-256 {found} in {DIGESTS}"
     if file.unpack is None:
         part.replace(path)
     else:
-        note += f", {_unpack(part, folder, file.unpack)} files unpacked"
+        members = _unpack(part, folder, file.unpack)
+        digests.update(members)
+        note += f", {len(members)} files unpacked"
         part.unlink()
     _version_file(part).unlink(missing_ok=True)
     write_text(folder / DIGESTS, "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))
     return note
+
+
+def _refuse_what_is_no_json(url: str, part: Path) -> None:
+    """Of a file that no digest tells to be whole."""
+    try:
+        json.loads(part.read_bytes())
+    except (ValueError, RecursionError) as error:
+        part.unlink()
+        raise CorpusError(f"{url}: cut off or another page, as it is not JSON ({error}); deleted, try again") from error
 
 
 def _download(url: str, part: Path, file: RemoteFile, advance: Advance) -> None:
@@ -135,9 +152,9 @@ def _broken(url: str, part: Path, reason: str) -> str:
     return f"{url}: no connection or a broken one ({reason}); {kept}"
 
 
-def _unpack(archive: Path, folder: Path, prefix: str) -> int:
-    """Unpack the JSON members below ``prefix``; returns how many."""
-    count = 0
+def _unpack(archive: Path, folder: Path, prefix: str) -> dict[str, str]:
+    """Unpack the JSON members below ``prefix``; returns their digests by name in the folder."""
+    digests = {}
     try:
         with zipfile.ZipFile(archive) as bundle:
             for member in bundle.infolist():
@@ -148,11 +165,15 @@ def _unpack(archive: Path, folder: Path, prefix: str) -> int:
                     raise CorpusError(f"{archive}: member {member.filename!r} points outside of the folder")
                 with bundle.open(member) as source, write_aside(folder / name) as aside, aside.open("wb") as target:
                     shutil.copyfileobj(source, target)
-                count += 1
+                digests[name.as_posix()] = sha256(folder / name)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         archive.unlink()
         raise CorpusError(f"{archive}: not a whole zip file ({error}); it was deleted, try again") from error
-    return count
+    return digests
+
+
+def _all_whole(folder: Path, digests: dict[str, str]) -> bool:
+    return all((folder / name).is_file() and sha256(folder / name) == digest for name, digest in digests.items())
 
 
 def _read_digests(folder: Path) -> dict[str, str]:

@@ -27,18 +27,31 @@ TYDIQA_LANGUAGES = {
 }
 
 
-def read_squad(path: Path, language: str, problems: Problems) -> ParallelCorpus:
-    """One SQuAD file, all of it in one language."""
+def read_squad(path: Path, language: str | None, problems: Problems) -> ParallelCorpus:
+    """One SQuAD file.
+
+    Args:
+        path: the file.
+        language: of all of it. When None it is as the name of one file of a parallel set says,
+            and English for other names.
+        problems: where bad records go.
+
+    Raises:
+        CorpusError: see `polyspan.corpus.squad.squad_records`; or it is not clear whether the name
+            says a language.
+    """
+    languages = (language, language) if language else _languages_of_name(path)
     builder = CorpusBuilder(str(path), problems)
-    for record in squad_records(path, lambda _: (language, language), problems):
+    for record in squad_records(path, _constant(*languages), problems):
         builder.add(record)
     return builder.build()
 
 
 def read_xquad(folder: Path, languages: Collection[str] | None, problems: Problems) -> ParallelCorpus:
     """A folder of ``NAME.LANGUAGE.json`` files, parallel by id; the shipped corpus has this layout."""
-    builder = CorpusBuilder(str(folder), problems)
     files = _matching(folder, PARALLEL_FILE, "NAME.LANGUAGE.json")
+    _refuse_several(folder, {match["name"] for _, match in files})
+    builder = CorpusBuilder(str(folder), problems)
     check_languages(str(folder), languages, {match["language"] for _, match in files})
     for path, match in files:
         language = match["language"]
@@ -51,8 +64,7 @@ def read_xquad(folder: Path, languages: Collection[str] | None, problems: Proble
 def read_mlqa(folder: Path, languages: Collection[str] | None, problems: Problems) -> ParallelCorpus:
     """A folder of ``SPLIT-context-C-question-Q.json`` files, which are views of one set."""
     files = _matching(folder, MLQA_FILE, "SPLIT-context-C-question-Q.json")
-    if len(splits := sorted({match["split"] for _, match in files})) > 1:
-        raise CorpusError(f"{folder}: holds the splits {' and '.join(splits)}; put each into a folder of its own")
+    _refuse_several(folder, {match["split"] for _, match in files})
     check_languages(str(folder), languages, {match[side] for _, match in files for side in ("question", "context")})
     builder = CorpusBuilder(str(folder), problems, views=True)
     for path, match in files:
@@ -94,8 +106,25 @@ def check_languages(name: str, wanted: Collection[str] | None, found: Collection
         raise CorpusError(f"{name}: no language {missing[0]!r}; it has {', '.join(sorted(found)) or 'none'}")
 
 
+def _languages_of_name(path: Path) -> tuple[str, str]:
+    """Question and context language of one file."""
+    if match := MLQA_FILE.fullmatch(path.name):
+        return match["question"], match["context"]
+    if match := PARALLEL_FILE.fullmatch(path.name):
+        language = match["language"]
+        if len(re.split("[-_]", language)[0]) > 2:  # "dev" too is the code of a language
+            raise CorpusError(f"{path}: is {language!r} its language? Name it with languages, or name the folder")
+        return language, language
+    return "en", "en"
+
+
 def _constant(question: str, context: str) -> Callable[[str], tuple[str, str]]:
     return lambda _: (question, context)
+
+
+def _refuse_several(folder: Path, sets: Collection[str]) -> None:
+    if len(sets) > 1:
+        raise CorpusError(f"{folder}: holds {' and '.join(sorted(sets))}; put each into a folder of its own")
 
 
 def _matching(folder: Path, pattern: re.Pattern[str], shown: str) -> list[tuple[Path, re.Match[str]]]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from polyspan.corpus.builder import CorpusBuilder, Record
@@ -96,17 +97,26 @@ def records_of_rows(
         where = f"{name}: row {number}"
         try:
             starts = row["answers"]["answer_start"]
-            answers = [(str(text), int(start)) for text, start in zip(row["answers"]["text"], starts, strict=True)]
+            answers = [
+                (_checked(text, "answer", str), int(start))
+                for text, start in zip(row["answers"]["text"], starts, strict=True)
+            ]
             question, context = (str(row.get("language") or language) for language in languages)
             yield Record(
                 where,
-                str(row["id"]),
+                str(_checked(row["id"], "id", str | int)),
                 question,
                 context,
                 str(row.get("title") or ""),
-                str(row["context"]),
-                str(row["question"]).strip(),
+                _checked(row["context"], "context", str),
+                _checked(row["question"], "question", str).strip(),
                 answers,
             )
         except (KeyError, TypeError, ValueError) as error:
             problems.report(where, None, "missing key", f"not a question answering row ({error!r})")
+
+
+def _checked(value: Any, name: str, kind: type | UnionType) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {value!r}")
+    return value

@@ -42,13 +42,17 @@ def load_corpus(
             corpus that ships; for kind "hub" see `polyspan.corpus.hub.read_hub`.
         kind: the layout; guessed from the names of files when None.
         languages: keep only these. SQuAD and hub sets without a language column are in one
-            language, English unless named here.
+            language, English unless named here; a SQuAD file named like one of a parallel set is in
+            the language of its name.
         on_bad: "fail" raises at the first bad record, "skip" passes over bad records.
         problems: a list to put the skipped records into.
 
     Raises:
-        CorpusError: nothing there, an unknown layout, a bad record, or a language that is not there.
+        CorpusError: nothing there, an unknown layout or ``on_bad``, a bad record, or a language that
+            is not there.
     """
+    if on_bad not in get_args(OnBad):
+        raise CorpusError(f"on_bad is {' or '.join(get_args(OnBad))}, not {on_bad!r}")
     collector = Problems(on_bad, problems if problems is not None else [])
     kind = kind or guess_kind(path)
     if kind not in get_args(Kind):
@@ -64,7 +68,7 @@ def load_corpus(
     if kind == "squad":
         if languages is not None and len(languages) != 1:
             raise CorpusError(f"{path}: a SQuAD file is in one language, name just that one")
-        return read_squad(_file(place), (languages or ["en"])[0], collector)
+        return read_squad(_file(place), languages[0] if languages else None, collector)
     if kind == "table":
         return _in_languages(read_table(_file(place), collector), languages)
     reader = {"mlqa": read_mlqa, "xquad": read_xquad, "tydiqa": read_tydiqa}[kind]

@@ -32,19 +32,28 @@ def mismatched(
         raise CorpusError(f"{corpus.name}: {count} mismatched questions wanted, {len(pairs)} are there")
     generator = random.Random(seed)
     by_language: defaultdict[str, list[Passage]] = defaultdict(list)
+    of_article: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)
     for passage in corpus.passages.values():
+        of_article[_article(passage)].append(len(by_language[passage.language]))
         by_language[passage.language].append(passage)
     seeds = dict(corpus.seeds)
     made = []
     for pair in generator.sample(list(pairs), count):
-        own = corpus.passage(pair)
-        # Passages without titles are articles of their own.
-        others = [p for p in by_language[own.language] if p.id != own.id and (not own.title or p.title != own.title)]
-        if not others:
-            raise CorpusError(f"{corpus.name}: only one article in {own.language!r}, nothing to mismatch it with")
-        other = generator.choice(others)
+        passage = corpus.passage(pair)
+        own, passages = of_article[_article(passage)], by_language[passage.language]
+        if len(own) == len(passages):
+            raise CorpusError(f"{corpus.name}: only one article in {passage.language!r}, nothing to mismatch it with")
+        at = generator.randrange(len(passages) - len(own))
+        for place in own:  # they are left out of the count
+            at += at >= place
+        other = passages[at]
         id_ = f"{pair.id}/{pair.question_language}-{pair.context_language}/mismatched"
         question = {pair.question_language: corpus.question(pair)}
         seeds[id_] = Seed(id_, question, {pair.context_language: other.id}, {pair.context_language: ()})
         made.append(Pair(id_, pair.question_language, pair.context_language))
     return ParallelCorpus(corpus.name, seeds, corpus.passages), made
+
+
+def _article(passage: Passage) -> tuple[str, str, str]:
+    """Passages without titles are articles of their own."""
+    return passage.language, passage.title, "" if passage.title else passage.id

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from polyspan.errors import PolyspanError
+
+Part = TypeVar("Part")
 
 
 class CorpusError(PolyspanError):
@@ -99,20 +101,32 @@ class ParallelCorpus:
         ]
 
     def question(self, pair: Pair) -> str:
-        """The question text of a pair."""
-        return self._seed(pair).questions[pair.question_language]
+        """The question text of a pair.
+
+        Raises:
+            CorpusError: no question with this id, or not in this language.
+        """
+        return self._in_language(pair, "question", self._seed(pair).questions, pair.question_language)
 
     def passage(self, pair: Pair) -> Passage:
-        """The passage that a pair reads."""
-        return self.passages[self._seed(pair).passages[pair.context_language]]
+        """The passage that a pair reads.
+
+        Raises:
+            CorpusError: no question with this id, or none over a context in this language.
+        """
+        return self.passages[self._in_language(pair, "context", self._seed(pair).passages, pair.context_language)]
 
     def context(self, pair: Pair) -> str:
-        """The context text of a pair."""
+        """The context text of a pair; raises as `passage` does."""
         return self.passage(pair).text
 
     def answers(self, pair: Pair) -> tuple[Answer, ...]:
-        """The gold answers in the pair's context; empty where the text holds none."""
-        return self._seed(pair).answers[pair.context_language]
+        """The gold answers in the pair's context; empty where the text holds none.
+
+        Raises:
+            CorpusError: no question with this id, or none over a context in this language.
+        """
+        return self._in_language(pair, "context", self._seed(pair).answers, pair.context_language)
 
     def subset(self, ids: Iterable[str]) -> ParallelCorpus:
         """The seeds with these ids, in this corpus' order, and the passages they need."""
@@ -157,3 +171,12 @@ class ParallelCorpus:
             return self.seeds[pair.id]
         except KeyError:
             raise CorpusError(f"{self.name}: no question with id {pair.id!r}") from None
+
+    def _in_language(self, pair: Pair, part: str, values: Mapping[str, Part], language: str) -> Part:
+        try:
+            return values[language]
+        except KeyError:
+            there = ", ".join(sorted(values))
+            raise CorpusError(
+                f"{self.name}: question {pair.id!r} has no {part} in {language!r}; it has {there}"
+            ) from None

@@ -10,12 +10,12 @@ from typing import Any
 from polyspan.corpus.model import ParallelCorpus
 
 
-def describe(corpus: ParallelCorpus, count_tokens: Callable[[list[str]], list[int]]) -> dict[str, Any]:
+def describe(corpus: ParallelCorpus, count_tokens: Callable[[list[str]], list[int]] | None) -> dict[str, Any]:
     """Count a corpus, for a table or JSON.
 
     Args:
         corpus: what to describe.
-        count_tokens: tokens of each text.
+        count_tokens: tokens of each text; None leaves these columns out.
 
     Returns:
         ``seeds``, ``pairs``, ``alignment`` (seeds by their number of languages) and ``languages``:
@@ -26,7 +26,6 @@ def describe(corpus: ParallelCorpus, count_tokens: Callable[[list[str]], list[in
     languages: dict[str, dict[str, int]] = {}
     for language in corpus.languages:
         contexts = [passage.text for passage in corpus.passages.values() if passage.language == language]
-        lengths = count_tokens(contexts) or [0]
         answers = [
             (answer, corpus.passages[seed.passages[language]].text)
             for seed in corpus.seeds.values()
@@ -41,9 +40,10 @@ def describe(corpus: ParallelCorpus, count_tokens: Callable[[list[str]], list[in
             ),
             "answer_at_%": round(statistics.median(positions)),
             "repeated": sum(text.count(answer.text) > 1 for answer, text in answers),
-            "median_tokens": round(statistics.median(lengths)),
-            "longest": max(lengths),
         }
+        if count_tokens is not None:
+            lengths = count_tokens(contexts) or [0]
+            languages[language] |= {"median_tokens": round(statistics.median(lengths)), "longest": max(lengths)}
     alignment = Counter(len(seed.questions.keys() & seed.passages.keys()) for seed in corpus.seeds.values())
     return {
         "seeds": len(corpus),

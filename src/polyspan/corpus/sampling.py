@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby, product
 
+from polyspan.corpus.folders import check_languages
 from polyspan.corpus.model import CorpusError, Pair, ParallelCorpus
 from polyspan.corpus.pairs import PairTable
 
@@ -34,7 +35,7 @@ def sample_pairs(
         candidates: languages that may be drawn; all of the corpus by default.
 
     Raises:
-        CorpusError: ``target_languages`` is negative, or the source language is missing.
+        CorpusError: ``target_languages`` is negative, or the source language or a candidate is missing.
     """
     if target_languages < 0:
         raise CorpusError(f"target_languages must be 0 or more, not {target_languages}")
@@ -42,6 +43,7 @@ def sample_pairs(
         raise CorpusError(
             f"{corpus.name}: no text in the source language {source_language!r}; it has {', '.join(corpus.languages)}"
         )
+    check_languages(corpus.name, candidates, corpus.languages)
     generator = random.Random(seed)
     allowed = set(corpus.languages if candidates is None else candidates) - {source_language}
     pairs = PairTable()

@@ -53,7 +53,7 @@ def squad_records(path: Path, languages: Callable[[str], tuple[str, str]], probl
         if not isinstance(article, dict) or not isinstance(article.get("paragraphs"), list):
             problems.report(where, None, "missing key", "has no list named 'paragraphs'")
             continue
-        title = str(article.get("title", ""))
+        title = str(article.get("title") or "")
         for paragraph_number, paragraph in enumerate(article["paragraphs"], start=1):
             place = f"{where}, paragraph {paragraph_number}"
             if not isinstance(paragraph, dict) or not isinstance(paragraph.get("qas"), list):

@@ -62,6 +62,7 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
         delimiter, skipped = delimiter_of(path, first), 0
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # no cell is longer
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1 + skipped
     try:
         header = [name.strip().lower() for name in next(reader, [])]
         if missing := [name for name in COLUMNS if name not in header]:
@@ -91,7 +92,10 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
                 continue
             yield line, dict(zip(header, row, strict=True))
     except csv.Error as error:
-        raise CorpusError(f"{path}: line {reader.line_num + skipped}: not a readable table ({error})") from error
+        raise CorpusError(
+            f"{path}: line {line}: not a readable table: a quotation mark that begins here is not closed,"
+            f" or text follows it ({error}, line {reader.line_num + skipped})"
+        ) from error
 
 
 def _refuse_squad(path: Path, text: str) -> None:
@@ -126,17 +130,17 @@ def _record(where: str, row: Mapping[str, Any], problems: Problems) -> Record | 
     if cells["id"] in (None, "") or not isinstance(cells["id"], str | int) or isinstance(cells["id"], bool):
         problems.report(where, None, "missing id", "the id is missing, or neither text nor a whole number")
         return None
-    id_ = str(cells["id"])
+    id_ = str(cells["id"]).strip()
     for name in ("context", "question", "answer"):
         cell = cells[name]
         # Libraries write an empty cell as NaN, which is no text; nor is true.
         if not isinstance(cell, str | int | float) or isinstance(cell, bool) or cell != cell:
             problems.report(where, id_, "missing key", f"has no text named {name!r}")
             return None
-    start = str(row.get("answer_start") if row.get("answer_start") is not None else "").strip()
     try:
-        answer_start = int(start) if start else None
+        answer_start = _offset(row.get("answer_start"))
     except ValueError:
+        start = str(row["answer_start"]).strip()
         problems.report(where, id_, "bad answer_start", f"answer_start {start!r} is not a whole number")
         return None
     if not isinstance(cells["language"], str | None):
@@ -146,3 +150,16 @@ def _record(where: str, row: Mapping[str, Any], problems: Problems) -> Record | 
     answer = str(cells["answer"])
     answers = [(answer, answer_start)] if answer.strip() else []
     return Record(where, id_, language, language, "", str(cells["context"]), str(cells["question"]).strip(), answers)
+
+
+def _offset(cell: Any) -> int | None:
+    """A whole number, also written as 8.0; None for an empty cell, or NaN as libraries write it."""
+    if cell is None or cell != cell or not (text := str(cell).strip()):
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        if not number.is_integer():
+            raise
+        return int(number)

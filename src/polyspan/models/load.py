@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -131,18 +131,6 @@ def longest_window(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase)
     """The most tokens, special ones included, that a model reads at once; a huge number where none is told."""
     positions = getattr(config, "max_position_embeddings", None) or UNLIMITED
     return int(min(tokenizer.model_max_length, positions, UNLIMITED))
-
-
-def token_counter(name: str) -> Callable[[list[str]], list[int]]:
-    """A model's tokeniser as a function that counts the tokens of texts."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(resolve_model(name), trust_remote_code=False)
-
-    def count(texts: list[str]) -> list[int]:
-        return [len(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
-
-    return count
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
