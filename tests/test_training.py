@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import torch
+from accelerate.data_loader import DataLoaderShard
 from transformers import (
     AlbertConfig,
     AlbertForQuestionAnswering,
@@ -176,6 +177,25 @@ def test_epochs_visit_every_window_once_in_another_order(model: Path, tmp_path: 
         assert len(visited) == len(batches)
         assert sorted(i for batch in visited for i in batch) == list(range(len(lengths)))
         assert all(len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= 1024 for batch in visited)
+    assert orders[0] != orders[1]
+
+
+def test_an_epoch_has_its_order_though_no_library_passes_it_on(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with releases of accelerate and transformers that do not reach the batches, or not where a run goes on."""
+    orders: list[list[list[int]]] = []
+    visit = EpochBatches.__iter__
+
+    def listen(self: EpochBatches) -> Iterator[list[int]]:
+        orders.append(list(visit(self)))
+        return iter(orders[-1])
+
+    monkeypatch.setattr(EpochBatches, "__iter__", listen)
+    run_recipe(recipe(model, tmp_path / "plain"), quiet())
+    monkeypatch.setattr(DataLoaderShard, "set_epoch", lambda self, epoch: None)
+    run_recipe(recipe(model, tmp_path / "deaf"), quiet())
+    assert orders[:2] == orders[2:]
     assert orders[0] != orders[1]
 
 
