@@ -21,8 +21,8 @@ from transformers import (
     TrainingArguments,
 )
 
-from polyspan.experiments.prepare import prepare
-from polyspan.experiments.recipe import Data, Training
+from polyspan.experiments.prepare import Prepared, PrepareError, prepare
+from polyspan.experiments.recipe import Data, Replay, Training
 from polyspan.experiments.run import read_metrics, run_recipe
 from polyspan.experiments.set_up import RunError, check_layers, freeze, make_trainer
 from polyspan.models import load_model
@@ -212,7 +212,43 @@ def test_prepare_is_deterministic_and_counts_what_it_leaves_out() -> None:
         (answer,) = seed.answers["en"]
         assert certain.corpus.passages[seed.passages["en"]].text.count(answer.text) == 1
     assert len(certain.corpus) + certain.dropped["answer stands elsewhere too"] == len(whole)
+    every = prepare(Data(path="commons/train", certain_answers=True), 1)
+    assert len(every.corpus) == 65  # in Chinese no spaces say where a word ends
+    assert every.dropped == {"answer stands elsewhere too": 11}
     own = prepare(
         Data(path="commons/train", languages=["de", "es"], sampling="diagonal", questions_per_passage=1), 1
     ).corpus
     assert len(own) == len({seed.passages["de"] for seed in own.seeds.values()})
+
+
+@pytest.mark.parametrize(
+    ("answer", "context", "reason"),
+    [
+        ("凯勒", "桥由凯勒启用。", None),
+        ("凯勒", "凯勒启用了凯勒桥。", "answer stands elsewhere too"),
+        ("1902", "于1902年", None),
+        ("902", "于1902年", "answer is found nowhere as whole words"),
+        ("เคลเลอร์", "โดยแอนนาเคลเลอร์ซึ่ง", None),
+        ("bridge", "The bridges", "answer is found nowhere as whole words"),
+        ("bridge", "The bridge, not the bridges", None),
+    ],
+)
+def test_certain_answers_stand_once_as_whole_words(
+    answer: str, context: str, reason: str | None, tmp_path: Path
+) -> None:
+    """The second record, whose answer is certain, is kept."""
+    rows = [{"id": "a", "context": context, "answer": answer}, {"id": "b", "context": "One.", "answer": "One"}]
+    table = tmp_path / "table.jsonl"
+    common = {"language": "xx", "question": "?"}
+    lines = [json.dumps({**common, **row, "answer_start": row["context"].index(row["answer"])}) for row in rows]
+    table.write_text("\n".join(lines), encoding="utf-8")
+    prepared = prepare(Data(path=str(table), source_language="xx", certain_answers=True), 1)
+    assert list(prepared.corpus.seeds) == (["b"] if reason else ["a", "b"])
+    assert prepared.dropped == ({reason: 1} if reason else {})
+    if reason is not None:
+        table.write_text(lines[0], encoding="utf-8")
+        with pytest.raises(PrepareError, match=r"data.certain_answers: none of 1 questions .*; leave the key out"):
+            prepare(Data(path=str(table), source_language="xx", certain_answers=True), 1)
+        replay = Replay(path=str(table), certain_answers=True)
+        with pytest.raises(PrepareError, match=r"data.replay.certain_answers: none of 1 questions"):
+            prepare(Data(path="commons/train", replay=replay), 1)
