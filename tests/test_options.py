@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,30 @@ def test_crops_hold_the_answer_and_lie_anywhere(loaded: LoadedModel) -> None:
     assert sum(places) / len(places) == pytest.approx(0.5, abs=0.1)
     assert (crop(whole, 40, seed=5).begin == cut.begin).all()
     assert (crop(whole, 40, seed=6).begin != cut.begin).any()
+
+
+def test_a_question_without_an_answer_keeps_a_stretch_and_moves_no_other(loaded: LoadedModel) -> None:
+    corpus = load_corpus("commons/train", languages=["en", "de"])
+    bare = list(corpus.seeds)[::3]
+    seeds = {id: replace(seed, answers={}) if id in bare else seed for id, seed in corpus.seeds.items()}
+    mixed = replace(corpus, seeds=seeds)
+    pairs = list(mixed.pairs())
+    cut = crop(make_windows(tokenise_corpus(mixed, pairs, loaded.tokenizer), pairs), 40, seed=5)
+    assert cut.pair_index.tolist() == list(range(len(pairs)))
+    places = []
+    for index, pair in enumerate(pairs):
+        if pair.id in bare:
+            assert cut.gold_start[index] == cut.gold_end[index] == 0
+            room = len(cut.passage(pair).ids) - 40
+            assert cut.end[index] - cut.begin[index] == 40
+            places.append(int(cut.begin[index]) / room)
+    assert 0 <= min(places) < 0.15
+    assert 0.85 < max(places) <= 1
+    answered = [pair for pair in pairs if pair.id not in bare]
+    alone = crop(make_windows(tokenise_corpus(mixed, answered, loaded.tokenizer), answered), 40, seed=5)
+    kept = [index for index, pair in enumerate(pairs) if pair.id not in bare]
+    for column in ("begin", "end", "gold_start", "gold_end"):
+        assert (getattr(cut, column)[kept] == getattr(alone, column)).all()
 
 
 def test_replayed_questions_stand_beside_the_sample(tmp_path: Path) -> None:
