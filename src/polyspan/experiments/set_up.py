@@ -39,7 +39,11 @@ def make_trainer(
     prepared: Prepared,
     console: Console,
 ) -> Any:
-    """A trainer for these pairs; also writes what was lost on the way to ``data.json``."""
+    """A trainer for these pairs; also writes what was lost on the way to ``data.json``.
+
+    Raises:
+        RunError: the model or this machine cannot do what the recipe asks, or no data are left.
+    """
     import transformers
     from transformers import TrainingArguments
 
@@ -55,11 +59,13 @@ def make_trainer(
     tokenised = tokenise_corpus(prepared.corpus, prepared.pairs, tokenizer)
     whole = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
     room = longest_window(model.config, tokenizer)
-    if room < min(recipe.data.max_length, int(whole.lengths().max(initial=0))):
-        raise RunError(
-            f"data.max_length: {recipe.data.max_length}, but {recipe.model} reads no more than {room} tokens at once"
-        )
+    _check_lengths(whole, recipe, room)
     windows = crop(whole, recipe.data.crop, recipe.seed) if recipe.data.crop else whole
+    if not len(windows):
+        raise RunError(
+            f"data: no window is left of {len(prepared.pairs)} pairs, {sum(whole.lost.values())} of which have their"
+            " answer in no window; look at data.languages, sampling, max_length and crop"
+        )
     report = {
         "languages": list(prepared.corpus.languages),
         "seeds": len(prepared.corpus),
@@ -168,6 +174,13 @@ def _parallel_teacher(
     tokenised = tokenise_corpus(prepared.corpus, pairs, tokenizer)
     windows = make_windows(tokenised, pairs, data.max_length, data.overlap, labelled=False)
     return ParallelTeacher(windows, students, ReadingLines(console))
+
+
+def _check_lengths(windows: Windows, recipe: Recipe, room: int) -> None:
+    if room < int(windows.lengths().max(initial=0)):
+        raise RunError(
+            f"data.max_length: {recipe.data.max_length}, but {recipe.model} reads no more than {room} tokens at once"
+        )
 
 
 def check_layers(model: nn.Module, training: Training) -> None:
