@@ -55,6 +55,9 @@ def make_trainer(
     training, objective = recipe.training, recipe.objective
     asked_of_teacher = _asked_of_teacher(recipe, prepared)  # what is missing is told of before anything is tokenised
     check_layers(model, training)
+    switches: dict[str, Any] = dict(device_arguments(training.precision))
+    if switches["fp16"] and switches["use_cpu"]:
+        raise RunError("training.precision: fp16 needs a GPU; use auto")
     freeze(model, training.freeze_embeddings, training.frozen_layers)
     tokenised = tokenise_corpus(prepared.corpus, prepared.pairs, tokenizer)
     whole = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
@@ -83,7 +86,6 @@ def make_trainer(
         f"{report['seeds']} seeds, {report['pairs']} pairs, {report['windows']} windows"
         f" of {report['mean_tokens']} tokens on average"
     )
-    switches: dict[str, Any] = dict(device_arguments(training.precision))
     arguments = TrainingArguments(
         output_dir=str(recipe.run_dir / CHECKPOINTS),
         num_train_epochs=training.epochs,
