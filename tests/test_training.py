@@ -53,6 +53,35 @@ def test_a_finished_run_is_not_trained_again_and_another_recipe_is_refused(model
     assert (tmp_path / "model/model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(RunError, match="another recipe"):
         run_recipe(recipe(model, tmp_path, seed=9), quiet())
+    (tmp_path / "checkpoints/checkpoint-2").mkdir(parents=True)  # as where it was killed while it deleted them
+    run_recipe(recipe(model, tmp_path), quiet())
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_time_is_written_before_the_model(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with a model is not trained again, so nothing that is written after it would be written later."""
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("polyspan.models.load.save_model", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(recipe(model, tmp_path, training={"epochs": 1}), quiet())
+    assert (tmp_path / "timing.json").is_file()
+
+
+def test_without_windows_nothing_is_trained(model: Path, tmp_path: Path) -> None:
+    loaded, made = load_model(str(model)), recipe(model, tmp_path)
+    corpus = prepare(made.data, made.seed).corpus
+    with pytest.raises(RunError, match=r"data: no window is left of 0 pairs, 0 of which have"):
+        make_trainer(made, loaded.model, loaded.tokenizer, Prepared(corpus, [], {}, []), quiet())
+    assert not (tmp_path / "data.json").exists()
+
+
+def test_half_precision_without_a_gpu_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    with pytest.raises(RunError, match=r"training.precision: fp16 needs a GPU; use auto"):
+        run_recipe(recipe(model, tmp_path, training={"precision": "fp16"}), quiet())
 
 
 def test_without_a_terminal_a_line_comes_each_minute_and_each_twentieth(monkeypatch: pytest.MonkeyPatch) -> None:
