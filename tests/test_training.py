@@ -102,12 +102,14 @@ def test_without_a_terminal_a_line_comes_each_minute_and_each_twentieth(monkeypa
 
 
 def test_divergence_is_zero_in_the_first_step_and_the_log_is_whole(model: Path, tmp_path: Path) -> None:
-    run_recipe(recipe(model, tmp_path), quiet())
+    run_recipe(recipe(model, tmp_path, training={"layer_decay": 0.5}), quiet())
     first, *rest = read_metrics(tmp_path)
     assert first["kl"] == pytest.approx(0, abs=1e-5)
     assert max(row["kl"] for row in rest) > 1e-6
     assert [row["step"] for row in (first, *rest)] == list(range(1, len(rest) + 2))
     assert all(0 <= row["coefficient"] <= 1 for row in rest)
+    assert first["learning_rate"] == pytest.approx(1e-3)  # the head's, that of the step itself
+    assert rest[-1]["learning_rate"] == pytest.approx(1e-3 / (len(rest) + 1))
     data = json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))
     assert data["seeds"] == 3
     assert data["pairs"] == 3 * 3 * 3
