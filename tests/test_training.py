@@ -15,6 +15,8 @@ from transformers import (
     AlbertConfig,
     AlbertForQuestionAnswering,
     AutoModelForQuestionAnswering,
+    BartConfig,
+    BartForQuestionAnswering,
     DistilBertConfig,
     DistilBertForQuestionAnswering,
     TrainerState,
@@ -146,6 +148,17 @@ def test_layers_are_found_in_a_distilbert_and_where_they_are_shared_it_is_said()
     shared = AlbertForQuestionAnswering(AlbertConfig(hidden_size=32, intermediate_size=64, **sizes))
     with pytest.raises(RunError, match=r"AlbertModel has no layers in a list; use 0"):
         check_layers(shared, Training(frozen_layers=1))
+
+
+def test_embeddings_in_several_places_are_not_frozen() -> None:
+    sizes = {f"{part}_{name}": 2 for part in ("encoder", "decoder") for name in ("layers", "attention_heads")}
+    bart = BartForQuestionAnswering(BartConfig(vocab_size=50, d_model=16, max_position_embeddings=64, **sizes))
+    with pytest.raises(RunError, match=r"training.freeze_embeddings: true, but a BartModel has no .*; use false"):
+        check_layers(bart, Training())
+    with pytest.raises(RunError, match=r"training.layer_decay: 0.9, but a BartModel has no embeddings .*; use 1"):
+        check_layers(bart, Training(freeze_embeddings=False, layer_decay=0.9))
+    check_layers(bart, Training(freeze_embeddings=False))
+    freeze(bart, False, 1)
 
 
 def test_accumulated_batches_step_as_one_of_their_size(model: Path, tmp_path: Path) -> None:
