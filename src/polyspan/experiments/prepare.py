@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from polyspan.corpus.load import load_corpus
-from polyspan.corpus.model import Pair, ParallelCorpus, Seed
+from polyspan.corpus.model import CorpusError, Pair, ParallelCorpus, Seed
 from polyspan.corpus.pairs import PairTable
 from polyspan.corpus.problems import Problem
 from polyspan.corpus.sampling import diagonal_pairs, sample_pairs, thinned
@@ -76,7 +76,12 @@ def prepare(data: Data, seed: int) -> Prepared:
         pairs = sample_pairs(corpus, data.target_languages, seed, data.source_language)
     if data.pairs_per_seed is not None:
         weights = read_need(Path(data.pair_weights)) if data.pair_weights else None
-        pairs = thinned(pairs, data.pairs_per_seed, seed, weights)
+        try:
+            pairs = thinned(pairs, data.pairs_per_seed, seed, weights)
+        except CorpusError as error:
+            raise PrepareError(
+                f"data.pair_weights: {data.pair_weights}: {error}; evaluate these languages too, or leave the key out"
+            ) from error
     if data.replay is not None:
         replayed = _replayed(data.replay, seed, data.on_bad, problems)
         corpus = corpus.joined(replayed)
@@ -90,8 +95,9 @@ def read_need(path: Path) -> dict[tuple[str, str], float]:
     Raises:
         PrepareError: there is no such file, or it holds no scores of pairs.
     """
+    text = read_text(path, PrepareError)
     try:
-        pairs = json.loads(read_text(path, PrepareError))["pairs"]
+        pairs = json.loads(text)["pairs"]
         return {
             (pair["question_language"], pair["context_language"]): max(1.0, 100 - float(pair["f1"])) for pair in pairs
         }
