@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections import Counter
@@ -19,9 +20,10 @@ from polyspan.corpus import CorpusError, Pair, load_corpus, sample_pairs
 from polyspan.encoding import make_windows, tokenise_corpus
 from polyspan.encoding.crops import crop
 from polyspan.encoding.windows import Windows, build_batch
-from polyspan.experiments.prepare import prepare
+from polyspan.experiments.prepare import Prepared, prepare
 from polyspan.experiments.recipe import Data
 from polyspan.experiments.run import read_metrics, run_recipe
+from polyspan.experiments.set_up import RunError, make_trainer
 from polyspan.models import LoadedModel, load_model
 from polyspan.training.parallel import ParallelTeacher, TeacherQuestion, teacher_pairs
 from polyspan.training.progress import ReadingLines
@@ -260,6 +262,22 @@ def test_the_first_divergence_is_zero_for_questions_asked_alike_only(model: Path
 def test_what_cannot_go_together_is_refused(key: str, value: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=message):
         recipe(tmp_path, tmp_path, objective={"teacher_question": "ensemble", key: value})
+
+
+def test_what_the_teacher_reads_must_fit_into_the_model_too(loaded: LoadedModel, tmp_path: Path) -> None:
+    corpus = load_corpus("commons/train", languages=["en", "zh"])
+
+    def tokens(pair: Pair) -> int:
+        return int(make_windows(tokenise_corpus(corpus, [pair], loaded.tokenizer), [pair], 512).lengths().max())
+
+    pairs = [
+        next(Pair(id, "zh", "en") for id in corpus.seeds if tokens(Pair(id, "zh", "en")) < tokens(Pair(id, "en", "en")))
+    ]
+    tokenizer = copy.deepcopy(loaded.tokenizer)
+    tokenizer.model_max_length = tokens(pairs[0])
+    made = recipe(tmp_path, tmp_path, data={"max_length": 512}, objective={"teacher_question": "context"})
+    with pytest.raises(RunError, match=rf"data.max_length: 512, but .* no more than {tokens(pairs[0])} tokens at once"):
+        make_trainer(made, copy.deepcopy(loaded.model), tokenizer, Prepared(corpus, pairs, {}, []), quiet())
 
 
 def test_thinning_keeps_some_pairs_of_every_seed_and_leans_to_none() -> None:

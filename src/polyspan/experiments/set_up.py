@@ -128,7 +128,7 @@ def make_trainer(
         layer_decay=training.layer_decay,
         pull_to_start=training.pull_to_start,
         same_language_first=training.order == "same_language_first",
-        parallel=_parallel_teacher(asked_of_teacher, recipe, prepared, windows, tokenizer, console),
+        parallel=_parallel_teacher(asked_of_teacher, recipe, prepared, windows, tokenizer, room, console),
     )
     trainer.remove_callback(transformers.PrinterCallback)
     log = MetricsLog(trainer, recipe.run_dir / METRICS_FILE)
@@ -165,6 +165,7 @@ def _parallel_teacher(
     prepared: Prepared,
     students: Windows,
     tokenizer: PreTrainedTokenizerBase,
+    room: int,
     console: Console,
 ) -> ParallelTeacher | None:
     from polyspan.training.parallel import ParallelTeacher
@@ -175,6 +176,7 @@ def _parallel_teacher(
     data = recipe.data
     tokenised = tokenise_corpus(prepared.corpus, pairs, tokenizer)
     windows = make_windows(tokenised, pairs, data.max_length, data.overlap, labelled=False)
+    _check_lengths(windows, recipe, room)
     return ParallelTeacher(windows, students, ReadingLines(console))
 
 
