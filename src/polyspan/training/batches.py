@@ -51,7 +51,7 @@ class EpochBatches:
 
     Args:
         windows: what is grouped.
-        batch_tokens: tokens of a part, padding included.
+        batch_tokens: of a part, windows times tokens of the longest.
         seed: of grouping and order.
         accumulate: parts of a step that this process sees one after the other.
         processes, process: how many there are, and which this is.

@@ -63,7 +63,7 @@ class SpanTrainer(Trainer):
         args: the trainer's own settings; the batch size is ``batch_tokens``, not theirs.
         windows: the labelled training windows.
         weights: of the objective; the teacher is left out when ``alpha_kl`` is 0.
-        batch_tokens: tokens of a batch, padding included.
+        batch_tokens: see `EpochBatches`.
         mask_context: see above.
         teacher_update, teacher_every, teacher_decay: see `TeacherGenerations`.
         layer_decay: see `slow_lower_layers`.
