@@ -52,6 +52,7 @@ def make_trainer(
     from polyspan.training.trainer import SpanTrainer, device_arguments
 
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     training, objective = recipe.training, recipe.objective
     asked_of_teacher = _asked_of_teacher(recipe, prepared)  # what is missing is told of before anything is tokenised
     check_layers(model, training)
