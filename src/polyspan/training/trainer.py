@@ -219,7 +219,8 @@ class SpanTrainer(Trainer):
         prefix = self.teacher.prefix if self.teacher is not None else None
         with prefix.replay(inputs[BELOW]) if prefix else nullcontext():
             outputs = model(**{name: inputs[name] for name in ENCODER_INPUTS if name in inputs})
-        if self.recall is not None and inputs[WINDOWS]:
+        last_epoch = float(self.state.epoch or 0) >= self.args.num_train_epochs - 1  # nobody is taught after it
+        if self.recall is not None and inputs[WINDOWS] and not last_epoch:
             self.recall.keep(inputs[INDICES].tolist(), outputs.start_logits, outputs.end_logits)
         gold = inputs["start_positions"], inputs["end_positions"]
         ce_mask, kl_mask = self._masks(inputs)
