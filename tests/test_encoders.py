@@ -106,5 +106,5 @@ def test_no_more_tokens_are_read_than_there_are_positions(tmp_path: Path) -> Non
     assert longest_window(loaded.model.config, loaded.tokenizer) == 512
     ids = torch.full((1, 512), 5)
     assert loaded.model(input_ids=ids).start_logits.shape == (1, 512)
-    with pytest.raises(IndexError):
+    with pytest.raises((IndexError, RuntimeError)):
         loaded.model(input_ids=torch.full((1, 513), 5))

@@ -46,7 +46,7 @@ COUNT_FROM_PADDING = {
 }
 """Kinds of models whose first position is the one after that of padding, so that they read fewer tokens."""
 STALE = 3600.0
-"""Seconds after which a folder that was not unpacked to its end is a leftover; unpacking takes less than a minute."""
+"""Seconds after which a folder that is not unpacked to its end is a leftover; unpacking takes minutes at most."""
 
 
 class ModelError(PolyspanError):
