@@ -373,6 +373,9 @@ REPEATED = "run_dir: x\nseed: 1\nseed: 2\ndata: {path: commons/train}\n"
         ("run_dir: y\n[data]: z\n", ["line 2", "key"]),
         ("run_dir: y\nseed: -1\ndata: {path: commons/train}\n", ["seed", "0"]),
         ("run_dir: y\nseed: 4294967296\ndata: {path: commons/train}\n", ["seed", "4294967296"]),
+        ("run_dir: y\ndata: {path: commons/train, max_length: 100000000000}\n", ["data.max_length", "2147483648"]),
+        (f"run_dir: y\nseed: {'9' * 5000}\ndata: {{path: z}}\n", ["not valid YAML", "4300 digits"]),
+        ("run_dir: ''\ndata: {path: commons/train}\n", ["run_dir: empty", "name a folder"]),
         ("run_dir: !!python/object/apply:os.system [ls]\n", ["line 1", "python/object"]),
     ],
 )

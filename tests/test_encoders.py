@@ -12,7 +12,8 @@ from polyspan.encoding.predict import predict
 from polyspan.experiments.run import run_recipe
 from polyspan.experiments.set_up import training_attention
 from polyspan.models import ModelError, load_model
-from tiny_encoders import ENCODERS
+from polyspan.models.load import longest_window
+from tiny_encoders import ENCODERS, xlm_roberta
 from tiny_runs import quiet, recipe
 
 
@@ -96,3 +97,14 @@ def test_a_checkpoint_that_lacks_a_layer_is_refused(encoder: Path, tmp_path: Pat
     save_file({k: v for k, v in weights.items() if k not in lost}, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=r"no weights for .*1\..* and \d+ more"):
         load_model(str(tmp_path))
+
+
+def test_no_more_tokens_are_read_than_there_are_positions(tmp_path: Path) -> None:
+    """XLM-RoBERTa's 514 positions begin after that of padding, and its tokeniser may not tell its length."""
+    loaded = load_model(str(xlm_roberta(tmp_path)))
+    loaded.tokenizer.model_max_length = 10**30
+    assert longest_window(loaded.model.config, loaded.tokenizer) == 512
+    ids = torch.full((1, 512), 5)
+    assert loaded.model(input_ids=ids).start_logits.shape == (1, 512)
+    with pytest.raises((IndexError, RuntimeError)):
+        loaded.model(input_ids=torch.full((1, 513), 5))

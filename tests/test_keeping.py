@@ -13,7 +13,6 @@ import torch
 from pydantic import ValidationError
 from transformers import AlbertConfig, AlbertForQuestionAnswering
 
-from polyspan.corpus import CorpusError
 from polyspan.experiments.prepare import PrepareError, prepare
 from polyspan.experiments.recipe import Data
 from polyspan.experiments.run import run_recipe
@@ -125,10 +124,13 @@ def test_pairs_are_drawn_by_what_they_lack(tmp_path: Path) -> None:
     wider = Data(
         path="commons/train", languages=["en", "es"], target_languages=1, pairs_per_seed=1, pair_weights=str(table)
     )
-    with pytest.raises(CorpusError, match="no weight for questions in"):
+    with pytest.raises(PrepareError, match=r"data.pair_weights: .*scores.json: no weight for .*; evaluate these"):
         prepare(wider, 1)
     table.write_text("[]", encoding="utf-8")
     with pytest.raises(PrepareError, match="holds no scores of language pairs"):
+        prepare(wider, 1)
+    table.unlink()
+    with pytest.raises(PrepareError, match=r"scores.json: No such file"):
         prepare(wider, 1)
     with pytest.raises(ValidationError, match="they need pairs_per_seed"):
         recipe(tmp_path, tmp_path, data={"pair_weights": "scores.json"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -12,8 +13,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
+from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from polyspan.errors import PolyspanError
+from polyspan.files import write_manifest
 from polyspan.models import load_model
 from polyspan.models.load import DEFAULT, EMBEDDED, SHIPPED, ModelError, resolve_model, save_model
 from polyspan.models.packed import PackedModelError, fingerprint, pack, unpack
@@ -105,6 +108,52 @@ def test_a_broken_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.Monkey
     assert tmp_path in folder.parents
     (folder / "config.json").write_text("{", encoding="utf-8")
     assert json.loads((Path(resolve_model(EMBEDDED)) / "config.json").read_text(encoding="utf-8"))["hidden_size"] == 384
+
+
+def test_a_new_calibration_is_no_new_copy_of_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYSPAN_CACHE", str(tmp_path / "cache"))
+    shipped = tmp_path / "installed/shipped"
+    shipped.mkdir(parents=True)
+    base = {"a": torch.ones(1)}
+    pack(base, base, shipped / f"{DEFAULT}.safetensors", {})
+    calibration = shipped / f"{DEFAULT}.calibration.json"
+    monkeypatch.setattr("polyspan.models.load.resources.files", lambda package: shipped.parent)
+    monkeypatch.setattr("polyspan.models.load._base_state", lambda: base)
+    monkeypatch.setattr("polyspan.models.load._write_folder", written_folder)
+    folder = Path(resolve_model(DEFAULT))
+    assert not (folder / "calibration.json").exists()
+    weights = (folder / "weights").stat().st_mtime_ns
+    left, going_on, older = (tmp_path / "cache" / name for name in (f".{folder.name}.a", f".{folder.name}.b", "other"))
+    for place in (left, going_on, older):
+        place.mkdir()
+    os.utime(left, (0, 0))
+    os.utime(older, (0, 0))
+    for text in ("{}", "[1]"):
+        calibration.write_text(text, encoding="utf-8")
+        assert Path(resolve_model(DEFAULT)) == folder
+        assert (folder / "calibration.json").read_text(encoding="utf-8") == text
+        assert (folder / "weights").stat().st_mtime_ns == weights
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {folder.name, going_on.name, older.name}
+    calibration.unlink()
+    assert not (Path(resolve_model(DEFAULT)) / "calibration.json").exists()
+
+
+def written_folder(folder: Path, state: object) -> None:
+    folder.mkdir(parents=True)
+    (folder / "weights").write_text("abc", encoding="utf-8")
+    write_manifest(folder)
+
+
+def test_loading_leaves_progress_bars_as_they_were(tmp_path: Path) -> None:
+    model = str(tiny_bert(tmp_path / "tiny"))
+    before = is_progress_bar_enabled()
+    try:
+        for switch, there in ((enable_progress_bar, True), (disable_progress_bar, False)):
+            switch()
+            load_model(model)
+            assert is_progress_bar_enabled() == there
+    finally:
+        (enable_progress_bar if before else disable_progress_bar)()
 
 
 def states() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections import Counter
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,10 @@ from polyspan.corpus import CorpusError, Pair, load_corpus, sample_pairs
 from polyspan.encoding import make_windows, tokenise_corpus
 from polyspan.encoding.crops import crop
 from polyspan.encoding.windows import Windows, build_batch
-from polyspan.experiments.prepare import prepare
+from polyspan.experiments.prepare import Prepared, prepare
 from polyspan.experiments.recipe import Data
 from polyspan.experiments.run import read_metrics, run_recipe
+from polyspan.experiments.set_up import RunError, make_trainer
 from polyspan.models import LoadedModel, load_model
 from polyspan.training.parallel import ParallelTeacher, TeacherQuestion, teacher_pairs
 from polyspan.training.progress import ReadingLines
@@ -173,6 +176,33 @@ def test_crops_hold_the_answer_and_lie_anywhere(loaded: LoadedModel) -> None:
     assert (crop(whole, 40, seed=6).begin != cut.begin).any()
 
 
+def test_a_question_without_an_answer_keeps_a_stretch_and_moves_no_other(loaded: LoadedModel) -> None:
+    corpus = load_corpus("commons/train", languages=["en", "de"])
+    bare = list(corpus.seeds)[::3]
+    seeds = {
+        id: replace(seed, answers=dict.fromkeys(seed.answers, ())) if id in bare else seed
+        for id, seed in corpus.seeds.items()
+    }
+    mixed = replace(corpus, seeds=seeds)
+    pairs = list(mixed.pairs())
+    cut = crop(make_windows(tokenise_corpus(mixed, pairs, loaded.tokenizer), pairs), 40, seed=5)
+    assert cut.pair_index.tolist() == list(range(len(pairs)))
+    places = []
+    for index, pair in enumerate(pairs):
+        if pair.id in bare:
+            assert cut.gold_start[index] == cut.gold_end[index] == 0
+            room = len(cut.passage(pair).ids) - 40
+            assert cut.end[index] - cut.begin[index] == 40
+            places.append(int(cut.begin[index]) / room)
+    assert 0 <= min(places) < 0.15
+    assert 0.85 < max(places) <= 1
+    answered = [pair for pair in pairs if pair.id not in bare]
+    alone = crop(make_windows(tokenise_corpus(mixed, answered, loaded.tokenizer), answered), 40, seed=5)
+    kept = [index for index, pair in enumerate(pairs) if pair.id not in bare]
+    for column in ("begin", "end", "gold_start", "gold_end"):
+        assert (getattr(cut, column)[kept] == getattr(alone, column)).all()
+
+
 def test_replayed_questions_stand_beside_the_sample(tmp_path: Path) -> None:
     table = tmp_path / "more.csv"
     rows = ["id,language,context,question,answer"]
@@ -235,6 +265,22 @@ def test_the_first_divergence_is_zero_for_questions_asked_alike_only(model: Path
 def test_what_cannot_go_together_is_refused(key: str, value: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=message):
         recipe(tmp_path, tmp_path, objective={"teacher_question": "ensemble", key: value})
+
+
+def test_what_the_teacher_reads_must_fit_into_the_model_too(loaded: LoadedModel, tmp_path: Path) -> None:
+    corpus = load_corpus("commons/train", languages=["en", "zh"])
+
+    def tokens(pair: Pair) -> int:
+        return int(make_windows(tokenise_corpus(corpus, [pair], loaded.tokenizer), [pair], 512).lengths().max())
+
+    pairs = [
+        next(Pair(id, "zh", "en") for id in corpus.seeds if tokens(Pair(id, "zh", "en")) < tokens(Pair(id, "en", "en")))
+    ]
+    tokenizer = copy.deepcopy(loaded.tokenizer)
+    tokenizer.model_max_length = tokens(pairs[0])
+    made = recipe(tmp_path, tmp_path, data={"max_length": 512}, objective={"teacher_question": "context"})
+    with pytest.raises(RunError, match=rf"data.max_length: 512, but .* no more than {tokens(pairs[0])} tokens at once"):
+        make_trainer(made, copy.deepcopy(loaded.model), tokenizer, Prepared(corpus, pairs, {}, []), quiet())
 
 
 def test_thinning_keeps_some_pairs_of_every_seed_and_leans_to_none() -> None:

@@ -231,3 +231,14 @@ def test_a_folder_named_by_the_date_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("run_dir: 2024-01-01\ndata: {path: commons/train}\n", encoding="utf-8")
     assert load_recipe(tmp_path / "recipe.yaml").run_dir == Path("2024-01-01")
     assert load_recipe(tmp_path / "recipe.yaml", ["run_dir=2024-02-02"]).run_dir == Path("2024-02-02")
+
+
+def test_norwegian_is_a_language(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("run_dir: x\ndata: {path: z, languages: [en, no], certain_answers: yes}\n", encoding="utf-8")
+    data = load_recipe(file).data
+    assert (data.languages, data.certain_answers) == (["en", "no"], True)
+    data = load_recipe(file, ["data.languages=[no, sv]", "data.certain_answers=off"]).data
+    assert (data.languages, data.certain_answers) == (["no", "sv"], False)
+    with pytest.raises(RecipeError, match=r"--set seed=9{5000}: cannot be read \(.*4300 digits"):
+        load_recipe(file, [f"seed={'9' * 5000}"])

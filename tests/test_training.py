@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import torch
+from accelerate.data_loader import DataLoaderShard
 from transformers import (
     AlbertConfig,
     AlbertForQuestionAnswering,
     AutoModelForQuestionAnswering,
+    BartConfig,
+    BartForQuestionAnswering,
     DistilBertConfig,
     DistilBertForQuestionAnswering,
     TrainerState,
     TrainingArguments,
 )
 
-from polyspan.experiments.prepare import prepare
-from polyspan.experiments.recipe import Data, Training
+from polyspan.experiments.prepare import Prepared, PrepareError, prepare
+from polyspan.experiments.recipe import Data, Replay, Training
 from polyspan.experiments.run import read_metrics, run_recipe
 from polyspan.experiments.set_up import RunError, check_layers, freeze, make_trainer
 from polyspan.models import load_model
@@ -52,6 +55,35 @@ def test_a_finished_run_is_not_trained_again_and_another_recipe_is_refused(model
     assert (tmp_path / "model/model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(RunError, match="another recipe"):
         run_recipe(recipe(model, tmp_path, seed=9), quiet())
+    (tmp_path / "checkpoints/checkpoint-2").mkdir(parents=True)  # as where it was killed while it deleted them
+    run_recipe(recipe(model, tmp_path), quiet())
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_time_is_written_before_the_model(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with a model is not trained again, so nothing that is written after it would be written later."""
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("polyspan.models.load.save_model", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(recipe(model, tmp_path, training={"epochs": 1}), quiet())
+    assert (tmp_path / "timing.json").is_file()
+
+
+def test_without_windows_nothing_is_trained(model: Path, tmp_path: Path) -> None:
+    loaded, made = load_model(str(model)), recipe(model, tmp_path)
+    corpus = prepare(made.data, made.seed).corpus
+    with pytest.raises(RunError, match=r"data: no window is left of 0 pairs, 0 of which have"):
+        make_trainer(made, loaded.model, loaded.tokenizer, Prepared(corpus, [], {}, []), quiet())
+    assert not (tmp_path / "data.json").exists()
+
+
+def test_half_precision_without_a_gpu_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    with pytest.raises(RunError, match=r"training.precision: fp16 needs a GPU; use auto"):
+        run_recipe(recipe(model, tmp_path, training={"precision": "fp16"}), quiet())
 
 
 def test_without_a_terminal_a_line_comes_each_minute_and_each_twentieth(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,12 +104,14 @@ def test_without_a_terminal_a_line_comes_each_minute_and_each_twentieth(monkeypa
 
 
 def test_divergence_is_zero_in_the_first_step_and_the_log_is_whole(model: Path, tmp_path: Path) -> None:
-    run_recipe(recipe(model, tmp_path), quiet())
+    run_recipe(recipe(model, tmp_path, training={"layer_decay": 0.5}), quiet())
     first, *rest = read_metrics(tmp_path)
     assert first["kl"] == pytest.approx(0, abs=1e-5)
     assert max(row["kl"] for row in rest) > 1e-6
     assert [row["step"] for row in (first, *rest)] == list(range(1, len(rest) + 2))
     assert all(0 <= row["coefficient"] <= 1 for row in rest)
+    assert first["learning_rate"] == pytest.approx(1e-3)  # the head's, that of the step itself
+    assert rest[-1]["learning_rate"] == pytest.approx(1e-3 / (len(rest) + 1))
     data = json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))
     assert data["seeds"] == 3
     assert data["pairs"] == 3 * 3 * 3
@@ -114,6 +148,17 @@ def test_layers_are_found_in_a_distilbert_and_where_they_are_shared_it_is_said()
     shared = AlbertForQuestionAnswering(AlbertConfig(hidden_size=32, intermediate_size=64, **sizes))
     with pytest.raises(RunError, match=r"AlbertModel has no layers in a list; use 0"):
         check_layers(shared, Training(frozen_layers=1))
+
+
+def test_embeddings_in_several_places_are_not_frozen() -> None:
+    sizes = {f"{part}_{name}": 2 for part in ("encoder", "decoder") for name in ("layers", "attention_heads")}
+    bart = BartForQuestionAnswering(BartConfig(vocab_size=50, d_model=16, max_position_embeddings=64, **sizes))
+    with pytest.raises(RunError, match=r"training.freeze_embeddings: true, but a BartModel has no .*; use false"):
+        check_layers(bart, Training())
+    with pytest.raises(RunError, match=r"training.layer_decay: 0.9, but a BartModel has no embeddings .*; use 1"):
+        check_layers(bart, Training(freeze_embeddings=False, layer_decay=0.9))
+    check_layers(bart, Training(freeze_embeddings=False))
+    freeze(bart, False, 1)
 
 
 def test_accumulated_batches_step_as_one_of_their_size(model: Path, tmp_path: Path) -> None:
@@ -179,6 +224,25 @@ def test_epochs_visit_every_window_once_in_another_order(model: Path, tmp_path: 
     assert orders[0] != orders[1]
 
 
+def test_an_epoch_has_its_order_though_no_library_passes_it_on(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with releases of accelerate and transformers that do not reach the batches, or not where a run goes on."""
+    orders: list[list[list[int]]] = []
+    visit = EpochBatches.__iter__
+
+    def listen(self: EpochBatches) -> Iterator[list[int]]:
+        orders.append(list(visit(self)))
+        return iter(orders[-1])
+
+    monkeypatch.setattr(EpochBatches, "__iter__", listen)
+    run_recipe(recipe(model, tmp_path / "plain"), quiet())
+    monkeypatch.setattr(DataLoaderShard, "set_epoch", lambda self, epoch: None)
+    run_recipe(recipe(model, tmp_path / "deaf"), quiet())
+    assert orders[:2] == orders[2:]
+    assert orders[0] != orders[1]
+
+
 def test_prepare_is_deterministic_and_counts_what_it_leaves_out() -> None:
     whole = prepare(Data(path="commons/train"), 1).corpus
     data = Data(path="commons/train", seeds=5, questions_per_passage=2)
@@ -192,7 +256,43 @@ def test_prepare_is_deterministic_and_counts_what_it_leaves_out() -> None:
         (answer,) = seed.answers["en"]
         assert certain.corpus.passages[seed.passages["en"]].text.count(answer.text) == 1
     assert len(certain.corpus) + certain.dropped["answer stands elsewhere too"] == len(whole)
+    every = prepare(Data(path="commons/train", certain_answers=True), 1)
+    assert len(every.corpus) == 65  # in Chinese no spaces say where a word ends
+    assert every.dropped == {"answer stands elsewhere too": 11}
     own = prepare(
         Data(path="commons/train", languages=["de", "es"], sampling="diagonal", questions_per_passage=1), 1
     ).corpus
     assert len(own) == len({seed.passages["de"] for seed in own.seeds.values()})
+
+
+@pytest.mark.parametrize(
+    ("answer", "context", "reason"),
+    [
+        ("凯勒", "桥由凯勒启用。", None),
+        ("凯勒", "凯勒启用了凯勒桥。", "answer stands elsewhere too"),
+        ("1902", "于1902年", None),
+        ("902", "于1902年", "answer is found nowhere as whole words"),
+        ("เคลเลอร์", "โดยแอนนาเคลเลอร์ซึ่ง", None),
+        ("bridge", "The bridges", "answer is found nowhere as whole words"),
+        ("bridge", "The bridge, not the bridges", None),
+    ],
+)
+def test_certain_answers_stand_once_as_whole_words(
+    answer: str, context: str, reason: str | None, tmp_path: Path
+) -> None:
+    """The second record, whose answer is certain, is kept."""
+    rows = [{"id": "a", "context": context, "answer": answer}, {"id": "b", "context": "One.", "answer": "One"}]
+    table = tmp_path / "table.jsonl"
+    common = {"language": "xx", "question": "?"}
+    lines = [json.dumps({**common, **row, "answer_start": row["context"].index(row["answer"])}) for row in rows]
+    table.write_text("\n".join(lines), encoding="utf-8")
+    prepared = prepare(Data(path=str(table), source_language="xx", certain_answers=True), 1)
+    assert list(prepared.corpus.seeds) == (["b"] if reason else ["a", "b"])
+    assert prepared.dropped == ({reason: 1} if reason else {})
+    if reason is not None:
+        table.write_text(lines[0], encoding="utf-8")
+        with pytest.raises(PrepareError, match=r"data.certain_answers: none of 1 questions .*; leave the key out"):
+            prepare(Data(path=str(table), source_language="xx", certain_answers=True), 1)
+        replay = Replay(path=str(table), certain_answers=True)
+        with pytest.raises(PrepareError, match=r"data.replay.certain_answers: none of 1 questions"):
+            prepare(Data(path="commons/train", replay=replay), 1)

@@ -13,7 +13,8 @@ def token_batches(lengths: Sequence[int], budget: int, seed: int | None = None) 
 
     Args:
         lengths: tokens of each window.
-        budget: tokens of a batch, padding included; a longer window is a batch of its own.
+        budget: of a batch, windows times tokens of the longest; a longer window is a batch of its own.
+            What `build_batch` adds to make lengths a multiple does not count.
         seed: shuffle windows, group within pools of about 64 batches, shuffle the batches; None
             sorts by length, longest first, for inference.
 

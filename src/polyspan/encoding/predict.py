@@ -76,7 +76,7 @@ def predict(
         top_k: answers a pair.
         max_length, overlap: of windows, in tokens.
         max_answer_tokens: longest answer.
-        batch_tokens: tokens of a batch, padding included; what suits the device when None.
+        batch_tokens: of a batch, windows times tokens of the longest; what suits the device when None.
         progress: called with the tokens read and their total after each batch; time goes by them.
         scaling: how the logits of a pair become probabilities; as they stand by default.
         apart: of `rank_spans`: ``top_k`` answers of each window, by its own probabilities.

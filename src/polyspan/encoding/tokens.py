@@ -44,7 +44,7 @@ def pair_template(tokenizer: PreTrainedTokenizerBase) -> Template:
     """Read the template off one tokenised pair, so that any tokeniser's own layout is kept.
 
     Raises:
-        EncodingError: the tokeniser is not a fast one, or truncates or pads on the left.
+        EncodingError: the tokeniser is not a fast one, or puts the context first.
     """
     if not tokenizer.is_fast:
         raise EncodingError("this tokeniser has no character offsets; a fast tokeniser (tokenizer.json) is needed")

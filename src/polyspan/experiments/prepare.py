@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from polyspan.corpus.load import load_corpus
-from polyspan.corpus.model import Pair, ParallelCorpus, Seed
+from polyspan.corpus.model import CorpusError, Pair, ParallelCorpus, Seed
 from polyspan.corpus.pairs import PairTable
 from polyspan.corpus.problems import Problem
 from polyspan.corpus.sampling import diagonal_pairs, sample_pairs, thinned
@@ -20,9 +20,17 @@ from polyspan.errors import PolyspanError
 from polyspan.experiments.recipe import Data, Replay
 from polyspan.files import read_text
 
+# Scripts without spaces between words: Thai and Lao, Burmese, Khmer, kana, Han.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff"
+    "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_SPACED = re.compile(rf"[^\W{_UNSPACED}]")
+"""A character of a word that has a space, or punctuation, before and after it."""
+
 
 class PrepareError(PolyspanError):
-    """A file beside the training data that cannot be used."""
+    """A file beside the training data that cannot be used, or a filter that leaves no data."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +51,17 @@ class Prepared:
 
 
 def prepare(data: Data, seed: int) -> Prepared:
-    """Read, filter and sample; the same seed gives the same pairs anywhere."""
+    """Read, filter and sample; the same seed gives the same pairs anywhere.
+
+    Raises:
+        PrepareError: the scores of ``pair_weights`` cannot be used, or ``certain_answers`` leaves nothing.
+    """
     problems: list[Problem] = []
     corpus = load_corpus(data.path, kind=data.kind, languages=data.languages, on_bad=data.on_bad, problems=problems)
     dropped: Counter[str] = Counter()
     kept = list(corpus.seeds.values())
     if data.certain_answers:
-        kept, before = [item for item in kept if _certain(corpus, item)], len(kept)
-        dropped["answer stands elsewhere too"] = before - len(kept)
+        kept = _certain(corpus, "data", dropped)
     generator = random.Random(seed)
     if data.questions_per_passage is not None:
         before = len(kept)
@@ -66,7 +77,12 @@ def prepare(data: Data, seed: int) -> Prepared:
         pairs = sample_pairs(corpus, data.target_languages, seed, data.source_language)
     if data.pairs_per_seed is not None:
         weights = read_need(Path(data.pair_weights)) if data.pair_weights else None
-        pairs = thinned(pairs, data.pairs_per_seed, seed, weights)
+        try:
+            pairs = thinned(pairs, data.pairs_per_seed, seed, weights)
+        except CorpusError as error:
+            raise PrepareError(
+                f"data.pair_weights: {data.pair_weights}: {error}; evaluate these languages too, or leave the key out"
+            ) from error
     if data.replay is not None:
         replayed = _replayed(data.replay, seed, data.on_bad, problems)
         corpus = corpus.joined(replayed)
@@ -80,8 +96,9 @@ def read_need(path: Path) -> dict[tuple[str, str], float]:
     Raises:
         PrepareError: there is no such file, or it holds no scores of pairs.
     """
+    text = read_text(path, PrepareError)
     try:
-        pairs = json.loads(read_text(path, PrepareError))["pairs"]
+        pairs = json.loads(text)["pairs"]
         return {
             (pair["question_language"], pair["context_language"]): max(1.0, 100 - float(pair["f1"])) for pair in pairs
         }
@@ -93,19 +110,45 @@ def read_need(path: Path) -> dict[tuple[str, str], float]:
 
 def _replayed(replay: Replay, seed: int, on_bad: Literal["fail", "skip"], problems: list[Problem]) -> ParallelCorpus:
     corpus = load_corpus(replay.path, kind=replay.kind, languages=replay.languages, on_bad=on_bad, problems=problems)
-    kept = [item for item in corpus.seeds.values() if not replay.certain_answers or _certain(corpus, item)]
+    kept = _certain(corpus, "data.replay", Counter()) if replay.certain_answers else list(corpus.seeds.values())
     if replay.seeds is not None and replay.seeds < len(kept):
         kept = random.Random(seed).sample(kept, replay.seeds)
     return corpus.subset(item.id for item in kept)
 
 
-def _certain(corpus: ParallelCorpus, item: Seed) -> bool:
-    for language, answers in item.answers.items():
-        text = corpus.passages[item.passages[language]].text
-        for answer in answers:
-            if len(re.findall(rf"(?<!\w){re.escape(answer.text)}(?!\w)", text)) != 1:
-                return False
-    return True
+def _certain(corpus: ParallelCorpus, section: str, dropped: Counter[str]) -> list[Seed]:
+    kept = []
+    for item in corpus.seeds.values():
+        times = [
+            _times(answer.text, corpus.passages[item.passages[language]].text)
+            for language, answers in item.answers.items()
+            for answer in answers
+        ]
+        if 0 in times:
+            dropped["answer is found nowhere as whole words"] += 1
+        elif any(count > 1 for count in times):
+            dropped["answer stands elsewhere too"] += 1
+        else:
+            kept.append(item)
+    if corpus.seeds and not kept:
+        raise PrepareError(
+            f"{section}.certain_answers: none of {len(corpus)} questions has an answer that stands once, as whole"
+            " words, in its context; leave the key out"
+        )
+    return kept
+
+
+def _times(answer: str, text: str) -> int:
+    """How often the answer stands in the text, as whole words where its script has spaces between them."""
+    unspaced = re.compile(f"[{_UNSPACED}]")
+    begins, ends = (unspaced.match(edge) is not None for edge in (answer[0], answer[-1]))
+    times, at = 0, text.find(answer)
+    while at >= 0:
+        end = at + len(answer)
+        whole = (begins or not at or not _SPACED.match(text[at - 1])) and (ends or not _SPACED.match(text, end))
+        times += whole
+        at = text.find(answer, end if whole else at + 1)
+    return times
 
 
 def _spread(seeds: list[Seed], most: int, language: str, generator: random.Random) -> list[Seed]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from polyspan.corpus.load import Kind
 from polyspan.errors import PolyspanError
@@ -14,8 +14,8 @@ from polyspan.experiments.shipped import shipped_recipes
 from polyspan.experiments.yaml_file import parse_yaml, read_mapping
 
 RECIPE_FILE = "recipe.yaml"
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
+NotNegative = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class RecipeError(PolyspanError):
@@ -129,7 +129,7 @@ class Training(Section):
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
     batch_tokens: Positive = 4096
-    """Tokens of a batch, padding included."""
+    """Windows of a batch times the tokens of the longest of them."""
     accumulate: Positive = 1
     """Batches before each step."""
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -178,6 +178,13 @@ class Recipe(Section):
     objective: Objective = Field(default_factory=lambda: Objective.model_validate({}))
     training: Training = Field(default_factory=lambda: Training.model_validate({}))
     evaluation: Evaluation | None = None
+
+    @field_validator("run_dir", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if value == "":
+            raise ValueError("empty; name a folder")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -98,11 +98,12 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         _train(trainer, checkpoint, folder)
         if is_main_process():
             with _write_errors(folder):
-                save_model(trainer.model, loaded.tokenizer, model_folder)
                 clock.save_to(folder)
-            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+                save_model(trainer.model, loaded.tokenizer, model_folder)
         wait_for_all()
         loaded = load_model(str(model_folder))
+    if is_main_process():
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     matrix = None
     if recipe.evaluation is not None:
         matrix = evaluate_model(

@@ -39,7 +39,11 @@ def make_trainer(
     prepared: Prepared,
     console: Console,
 ) -> Any:
-    """A trainer for these pairs; also writes what was lost on the way to ``data.json``."""
+    """A trainer for these pairs; also writes what was lost on the way to ``data.json``.
+
+    Raises:
+        RunError: the model or this machine cannot do what the recipe asks, or no data are left.
+    """
     import transformers
     from transformers import TrainingArguments
 
@@ -48,18 +52,24 @@ def make_trainer(
     from polyspan.training.trainer import SpanTrainer, device_arguments
 
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     training, objective = recipe.training, recipe.objective
     asked_of_teacher = _asked_of_teacher(recipe, prepared)  # what is missing is told of before anything is tokenised
     check_layers(model, training)
+    switches: dict[str, Any] = dict(device_arguments(training.precision))
+    if switches["fp16"] and switches["use_cpu"]:
+        raise RunError("training.precision: fp16 needs a GPU; use auto")
     freeze(model, training.freeze_embeddings, training.frozen_layers)
     tokenised = tokenise_corpus(prepared.corpus, prepared.pairs, tokenizer)
     whole = make_windows(tokenised, prepared.pairs, recipe.data.max_length, recipe.data.overlap)
     room = longest_window(model.config, tokenizer)
-    if room < min(recipe.data.max_length, int(whole.lengths().max(initial=0))):
-        raise RunError(
-            f"data.max_length: {recipe.data.max_length}, but {recipe.model} reads no more than {room} tokens at once"
-        )
+    _check_lengths(whole, recipe, room)
     windows = crop(whole, recipe.data.crop, recipe.seed) if recipe.data.crop else whole
+    if not len(windows):
+        raise RunError(
+            f"data: no window is left of {len(prepared.pairs)} pairs, {sum(whole.lost.values())} of which have their"
+            " answer in no window; look at data.languages, sampling, max_length and crop"
+        )
     report = {
         "languages": list(prepared.corpus.languages),
         "seeds": len(prepared.corpus),
@@ -77,7 +87,6 @@ def make_trainer(
         f"{report['seeds']} seeds, {report['pairs']} pairs, {report['windows']} windows"
         f" of {report['mean_tokens']} tokens on average"
     )
-    switches: dict[str, Any] = dict(device_arguments(training.precision))
     arguments = TrainingArguments(
         output_dir=str(recipe.run_dir / CHECKPOINTS),
         num_train_epochs=training.epochs,
@@ -120,7 +129,7 @@ def make_trainer(
         layer_decay=training.layer_decay,
         pull_to_start=training.pull_to_start,
         same_language_first=training.order == "same_language_first",
-        parallel=_parallel_teacher(asked_of_teacher, recipe, prepared, windows, tokenizer, console),
+        parallel=_parallel_teacher(asked_of_teacher, recipe, prepared, windows, tokenizer, room, console),
     )
     trainer.remove_callback(transformers.PrinterCallback)
     log = MetricsLog(trainer, recipe.run_dir / METRICS_FILE)
@@ -157,6 +166,7 @@ def _parallel_teacher(
     prepared: Prepared,
     students: Windows,
     tokenizer: PreTrainedTokenizerBase,
+    room: int,
     console: Console,
 ) -> ParallelTeacher | None:
     from polyspan.training.parallel import ParallelTeacher
@@ -167,20 +177,34 @@ def _parallel_teacher(
     data = recipe.data
     tokenised = tokenise_corpus(prepared.corpus, pairs, tokenizer)
     windows = make_windows(tokenised, pairs, data.max_length, data.overlap, labelled=False)
+    _check_lengths(windows, recipe, room)
     return ParallelTeacher(windows, students, ReadingLines(console))
 
 
+def _check_lengths(windows: Windows, recipe: Recipe, room: int) -> None:
+    if room < int(windows.lengths().max(initial=0)):
+        raise RunError(
+            f"data.max_length: {recipe.data.max_length}, but {recipe.model} reads no more than {room} tokens at once"
+        )
+
+
 def check_layers(model: nn.Module, training: Training) -> None:
-    """Settings of single layers need a model that has so many, in a list.
+    """Settings of single layers need a model that has so many, in a list; some need its embeddings in one module.
 
     Raises:
         RunError: it has not.
     """
     stack = layers_of(model)
+    kind = type(model.base_model).__name__
+    if embeddings_of(model) is None:
+        missing = f"but a {kind} has no embeddings in one module"
+        if training.freeze_embeddings:
+            raise RunError(f"training.freeze_embeddings: true, {missing}; use false")
+        if training.layer_decay < 1:
+            raise RunError(f"training.layer_decay: {training.layer_decay}, {missing}; use 1")
     for name, asked in {"frozen_layers": training.frozen_layers > 0, "layer_decay": training.layer_decay < 1}.items():
         if asked and not stack:
             usual = Training.model_fields[name].default
-            kind = type(model.base_model).__name__
             raise RunError(
                 f"training.{name}: {getattr(training, name)}, but a {kind} has no layers in a list; use {usual:g}"
             )
@@ -190,8 +214,8 @@ def check_layers(model: nn.Module, training: Training) -> None:
 
 def freeze(model: nn.Module, embeddings: bool, layers: int) -> None:
     """Take the embeddings and the lowest layers out of the training."""
-    if embeddings:
-        embeddings_of(model).requires_grad_(False)
+    if embeddings and (found := embeddings_of(model)) is not None:
+        found.requires_grad_(False)
     for layer in layers_of(model)[:layers]:
         layer.requires_grad_(False)
 

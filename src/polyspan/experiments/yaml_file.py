@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import yaml
 from polyspan.errors import PolyspanError
 from polyspan.files import read_text
 
+_TIMESTAMP, _BOOL = "tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool"
+
 
 class _Loader(yaml.SafeLoader):
-    """YAML would keep the last of two values of one key without a word, and make dates of names like 2024-01-01."""
+    """YAML 1.1 keeps the last of two values of one key without a word, and makes a date of 2024-01-01, False of no."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (as the base class has it)
-        first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
+        first: [(tag, pattern) for tag, pattern in known if tag not in (_TIMESTAMP, _BOOL)]
         for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -34,13 +37,19 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
 def parse_yaml(text: str) -> Any:
-    """What a text says.
+    """What a text says; only true and false are truth values, as no is a language.
 
     Raises:
-        yaml.YAMLError: it is not YAML, or a key stands twice.
+        yaml.YAMLError: it is not YAML, a key stands twice, or a number has thousands of digits.
     """
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except ValueError as error:
+        raise yaml.MarkedYAMLError(problem=str(error).partition(";")[0]) from error
 
 
 def read_mapping(path: Path, what: str, error: type[PolyspanError]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def embeddings_of(model: nn.Module) -> nn.Module:
-    """What turns token ids into the lowest layer's input."""
+def embeddings_of(model: nn.Module) -> nn.Module | None:
+    """What turns token ids into the lowest layer's input; None where it is no module of its own."""
     body: Any = model.base_model
-    found: nn.Module = body.get_submodule("embeddings")
+    found: nn.Module | None = getattr(body, "embeddings", None)
     return found
 
 

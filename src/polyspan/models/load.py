@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,6 +31,22 @@ CALIBRATION_FILE = "calibration.json"
 FOLDER_VERSION = 2
 """Raised when what is written into the cached folders changes."""
 UNLIMITED = 2**20
+COUNT_FROM_PADDING = {
+    "camembert",
+    "data2vec-text",
+    "ibert",
+    "longformer",
+    "luke",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+}
+"""Kinds of models whose first position is the one after that of padding, so that they read fewer tokens."""
+STALE = 3600.0
+"""Seconds after which a folder that is not unpacked to its end is a leftover; unpacking takes minutes at most."""
 
 
 class ModelError(PolyspanError):
@@ -130,6 +147,8 @@ def load_tokenizer(name: str, place: str) -> PreTrainedTokenizerBase:
 def longest_window(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
     """The most tokens, special ones included, that a model reads at once; a huge number where none is told."""
     positions = getattr(config, "max_position_embeddings", None) or UNLIMITED
+    if config.model_type in COUNT_FROM_PADDING:
+        positions -= (config.pad_token_id or 0) + 1
     return int(min(tokenizer.model_max_length, positions, UNLIMITED))
 
 
@@ -184,6 +203,7 @@ def pack_model(folder: Path, path: Path, about: dict[str, str]) -> None:
 def _embedded_folder() -> Path:
     source = find_data_file()
     folder = cache_folder() / f"embedded-v{FOLDER_VERSION}-{sha256(source)[:16]}"
+    _remove_stale(folder)
     if what_is_broken(folder, digests=False) is not None:
         _write_folder(folder, _base_state())
     return folder
@@ -194,11 +214,30 @@ def _shipped_folder(name: str) -> Path:
     if not packed.is_file():
         raise ModelError(f"{name}: {packed.name} is missing from this installation; reinstall polyspan")
     calibration = packed.with_name(f"{name}.{CALIBRATION_FILE}")
-    sources = [packed, find_data_file(), *([calibration] if calibration.is_file() else [])]
+    sources = [packed, find_data_file()]
     folder = cache_folder() / f"{name}-v{FOLDER_VERSION}-{''.join(sha256(source)[:8] for source in sources)}"
+    _remove_stale(folder)
     if what_is_broken(folder, digests=False) is not None:
-        _write_folder(folder, unpack(packed, _base_state()), calibration)
+        _write_folder(folder, unpack(packed, _base_state()))
+    _renew_calibration(folder / CALIBRATION_FILE, calibration)
     return folder
+
+
+def _renew_calibration(path: Path, shipped: Path) -> None:
+    """Make it the shipped one: it changes more often than weights, so neither folder name nor manifest has it."""
+    if not shipped.is_file():
+        path.unlink(missing_ok=True)
+    elif not path.is_file() or path.read_bytes() != shipped.read_bytes():
+        with write_aside(path) as aside:
+            shutil.copyfile(shipped, aside)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Delete what an unpacking of this folder left behind that was killed; another process may be at one now."""
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left)
 
 
 def _base_state() -> dict[str, Tensor]:
@@ -208,7 +247,7 @@ def _base_state() -> dict[str, Tensor]:
     return {f"bert.{name}": torch.from_numpy(value.copy()) for name, value in embedded.weights.items()}
 
 
-def _write_folder(folder: Path, state: dict[str, Tensor], calibration: Path | None = None) -> None:
+def _write_folder(folder: Path, state: dict[str, Tensor]) -> None:
     """An ordinary folder with a manifest of sizes, which is written last."""
     from transformers import BertConfig, BertForQuestionAnswering, BertModel
 
@@ -225,8 +264,6 @@ def _write_folder(folder: Path, state: dict[str, Tensor], calibration: Path | No
             model.save_pretrained(aside)
             tokenizer = build_tokenizer(embedded.vocabulary)
             _save_tokenizer(wrap_tokenizer(tokenizer, config.max_position_embeddings), aside)
-            if calibration is not None and calibration.is_file():
-                shutil.copyfile(calibration, aside / CALIBRATION_FILE)
             write_manifest(aside)
 
 
@@ -287,10 +324,12 @@ def _quiet() -> Iterator[None]:
     """No progress bars and chatter of the libraries below."""
     import transformers
 
-    level = transformers.logging.get_verbosity()
+    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers.logging.set_verbosity(level)
+        if bars:
+            transformers.logging.enable_progress_bar()

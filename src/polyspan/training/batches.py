@@ -6,11 +6,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from polyspan.encoding.batches import token_batches
 from polyspan.encoding.windows import Windows, build_batch
@@ -49,7 +51,7 @@ class EpochBatches:
 
     Args:
         windows: what is grouped.
-        batch_tokens: tokens of a part, padding included.
+        batch_tokens: of a part, windows times tokens of the longest.
         seed: of grouping and order.
         accumulate: parts of a step that this process sees one after the other.
         processes, process: how many there are, and which this is.
@@ -96,8 +98,24 @@ class EpochBatches:
                 yield from parts[self.process :: self.processes]
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer at the start of each epoch."""
+        """Take this epoch's order."""
         self.epoch = epoch
+
+
+class EpochOrder(TrainerCallback):
+    """Tell the batches which epoch begins, also where a run goes on in the middle of one.
+
+    Whether the loaders and samplers around them pass the epoch on depends on the libraries' versions.
+    """
+
+    def __init__(self, batches: EpochBatches) -> None:
+        self.batches = batches
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called before the epoch's first batch is drawn."""
+        self.batches.set_epoch(int(state.epoch or 0))
 
 
 def divide(items: list[int], parts: int) -> list[list[int]]:

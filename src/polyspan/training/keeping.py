@@ -24,7 +24,7 @@ def slow_lower_layers(optimizer: Optimizer, model: nn.Module, decay: float) -> N
         model: whose parameters it has.
         decay: above 0, at most 1.
     """
-    parts = [embeddings_of(model), *layers_of(model)]
+    parts = [part for part in (embeddings_of(model), *layers_of(model)) if part is not None]
     below = {id(p): len(parts) - depth for depth, part in enumerate(parts) for p in part.parameters()}
     groups: list[dict[str, Any]] = []
     for group in optimizer.param_groups:

@@ -25,7 +25,7 @@ SPEED_PERIOD = 600.0
 
 
 class MetricsLog(TrainerCallback):
-    """One JSON line a step: losses, coefficient, learning rate.
+    """One JSON line a step: losses, coefficient, learning rate (the highest, where layers have their own).
 
     No times are written, so that the same run gives the same bytes. Checkpoints keep the lines of
     the steps so far; a run that goes on from one takes up from there.
@@ -34,6 +34,7 @@ class MetricsLog(TrainerCallback):
     def __init__(self, trainer: SpanTrainer, path: Path) -> None:
         self.trainer = trainer
         self.path = path
+        self.learning_rate = 0.0
 
     def save_to(self, checkpoint: Path) -> None:
         """Copy the lines into the checkpoint."""
@@ -51,6 +52,12 @@ class MetricsLog(TrainerCallback):
         if state.is_world_process_zero and state.global_step == 0:
             write_text(self.path, "")
 
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Note the step's rate, before the schedule moves on to the next one's."""
+        self.learning_rate = max(group["lr"] for group in kwargs["optimizer"].param_groups)
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write the step's line."""
         losses = self.trainer.last_losses
@@ -63,7 +70,7 @@ class MetricsLog(TrainerCallback):
             "ce": float(losses.ce),
             "kl": float(losses.kl),
             "coefficient": float(losses.coefficient),
-            "learning_rate": kwargs["lr_scheduler"].get_last_lr()[0],
+            "learning_rate": self.learning_rate,
         }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

@@ -19,7 +19,7 @@ from transformers import Trainer, TrainingArguments
 from polyspan.encoding.precision import multiplies_in_bf16
 from polyspan.encoding.windows import Windows
 from polyspan.objectives import Losses, Weights, combined_loss, trust_sum
-from polyspan.training.batches import INDICES, WINDOWS, EpochBatches, train_loader
+from polyspan.training.batches import INDICES, WINDOWS, EpochBatches, EpochOrder, train_loader
 from polyspan.training.checkpoints import PREFIX, SAVING, Conditions, Kept, publish
 from polyspan.training.keeping import PullToStart, slow_lower_layers
 from polyspan.training.parallel import ParallelTeacher
@@ -63,7 +63,7 @@ class SpanTrainer(Trainer):
         args: the trainer's own settings; the batch size is ``batch_tokens``, not theirs.
         windows: the labelled training windows.
         weights: of the objective; the teacher is left out when ``alpha_kl`` is 0.
-        batch_tokens: tokens of a batch, padding included.
+        batch_tokens: see `EpochBatches`.
         mask_context: see above.
         teacher_update, teacher_every, teacher_decay: see `TeacherGenerations`.
         layer_decay: see `slow_lower_layers`.
@@ -98,10 +98,18 @@ class SpanTrainer(Trainer):
         self.args._n_gpu = min(self.args.n_gpu, 1)
         self.windows = windows
         self.weights = weights
-        self.batch_tokens = batch_tokens
         self.mask_context = mask_context
         self.layer_decay = layer_decay
-        self.same_language_first = same_language_first
+        self.batches = EpochBatches(
+            windows,
+            batch_tokens,
+            self.args.seed,
+            self.args.gradient_accumulation_steps,
+            self.args.world_size,
+            self.args.process_index,
+            same_language_first,
+        )
+        self.add_callback(EpochOrder(self.batches))
         if pull_to_start:
             self.add_callback(PullToStart(model, pull_to_start))
         self.teacher: Teacher | None = None
@@ -125,16 +133,7 @@ class SpanTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[int]:
         """Token-budget batches instead of a number of examples; this process's part of them."""
-        batches = EpochBatches(
-            self.windows,
-            self.batch_tokens,
-            self.args.seed,
-            self.args.gradient_accumulation_steps,
-            self.args.world_size,
-            self.args.process_index,
-            self.same_language_first,
-        )
-        loader = train_loader(self.windows, batches)
+        loader = train_loader(self.windows, self.batches)
         # The batches are divided already, so accelerate need not: it cannot divide those of unequal size.
         return prepare_data_loader(  # type: ignore[no-any-return]
             loader, self.args.device, num_processes=1, process_index=0, put_on_device=True
@@ -220,7 +219,8 @@ class SpanTrainer(Trainer):
         prefix = self.teacher.prefix if self.teacher is not None else None
         with prefix.replay(inputs[BELOW]) if prefix else nullcontext():
             outputs = model(**{name: inputs[name] for name in ENCODER_INPUTS if name in inputs})
-        if self.recall is not None and inputs[WINDOWS]:
+        last_epoch = float(self.state.epoch or 0) >= self.args.num_train_epochs - 1  # nobody is taught after it
+        if self.recall is not None and inputs[WINDOWS] and not last_epoch:
             self.recall.keep(inputs[INDICES].tolist(), outputs.start_logits, outputs.end_logits)
         gold = inputs["start_positions"], inputs["end_positions"]
         ce_mask, kl_mask = self._masks(inputs)
