@@ -23,6 +23,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from polyspan.evaluation import ScoringError
 from polyspan.experiments.prepare import Prepared, PrepareError, prepare
 from polyspan.experiments.recipe import Data, Replay, Training
 from polyspan.experiments.run import read_metrics, run_recipe
@@ -58,6 +59,22 @@ def test_a_finished_run_is_not_trained_again_and_another_recipe_is_refused(model
     (tmp_path / "checkpoints/checkpoint-2").mkdir(parents=True)  # as where it was killed while it deleted them
     run_recipe(recipe(model, tmp_path), quiet())
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_finished_run_is_not_evaluated_again(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"path": "commons/test", "languages": ["en", "de"], "limit": 1}
+    first = run_recipe(recipe(model, tmp_path, evaluation=asked), quiet())
+    assert first.matrix is not None
+    with monkeypatch.context() as patch:
+        patch.setattr("polyspan.experiments.run.evaluate_model", Mock(side_effect=AssertionError))
+        again = run_recipe(recipe(model, tmp_path, evaluation=asked), quiet())
+    assert again.matrix == first.matrix
+    (tmp_path / "predictions.jsonl").unlink()  # as where it was killed while it evaluated
+    run_recipe(recipe(model, tmp_path, evaluation=asked), quiet())
+    assert (tmp_path / "predictions.jsonl").is_file()
+    (tmp_path / "scores.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ScoringError, match=r"scores.json: cannot be read .* delete predictions.jsonl beside it"):
+        run_recipe(recipe(model, tmp_path, evaluation=asked), quiet())
 
 
 def test_the_time_is_written_before_the_model(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from polyspan.evaluation.record import EVALUATION_FILE, EvaluationRecord, full_p
 from polyspan.evaluation.rows import PREDICTIONS
 from polyspan.experiments.counting import counting
 from polyspan.experiments.recipe import Evaluation
-from polyspan.files import remove_leftovers, write_text
+from polyspan.files import read_text, remove_leftovers, write_text
 from polyspan.processes import is_main_process, join_group, join_shares, share
 
 if TYPE_CHECKING:
@@ -80,6 +80,30 @@ def evaluate_model(
         write_text(folder / SCORES, json.dumps(matrix.to_dict(), indent=1) + "\n")
         write_predictions(folder / PREDICTIONS, predictions, rows)
     return matrix
+
+
+def is_evaluated(folder: Path, model: str | None, evaluation: Evaluation) -> bool:
+    """Whether a folder holds all of this evaluation; arguments as in `what_differs`."""
+    record = EvaluationRecord.read(folder)
+    if record is None or not (folder / PREDICTIONS).is_file():
+        return False
+    return what_differs(record, model, evaluation) is None
+
+
+def read_scores(folder: Path) -> ScoreMatrix:
+    """The scores of a folder that was evaluated.
+
+    Raises:
+        ScoringError: they cannot be read.
+    """
+    from polyspan.evaluation.matrix import ScoreMatrix
+
+    path = folder / SCORES
+    text = read_text(path, ScoringError)
+    try:
+        return ScoreMatrix.from_dict(json.loads(text))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ScoringError(f"{path}: cannot be read ({error}); delete {PREDICTIONS} beside it and run again") from error
 
 
 def refuse_other_evaluation(folder: Path, model: str, evaluation: Evaluation) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from polyspan.errors import PolyspanError
-from polyspan.evaluation.record import EvaluationRecord, full_path
-from polyspan.evaluation.rows import PREDICTIONS
-from polyspan.experiments.evaluate import evaluate_model, refuse_other_evaluation, what_differs
+from polyspan.evaluation.record import full_path
+from polyspan.experiments.evaluate import evaluate_model, is_evaluated, refuse_other_evaluation
 from polyspan.experiments.leakage import check_evaluation, check_policy
 from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, load_recipe, split_setting
 from polyspan.experiments.run import RunStopped, run_recipe
@@ -55,10 +54,7 @@ class Step:
     @property
     def done(self) -> bool:
         """Whether the folder holds all of it, made by the same recipe."""
-        record = EvaluationRecord.read(self.folder)
-        if record is None or not (self.folder / PREDICTIONS).is_file():
-            return False
-        if what_differs(record, self.model, self.evaluation):
+        if not is_evaluated(self.folder, self.model, self.evaluation):
             return False
         if self.recipe is None:
             return True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyspan.errors import PolyspanError
 from polyspan.experiments.environment import describe_environment
-from polyspan.experiments.evaluate import evaluate_model
+from polyspan.experiments.evaluate import SCORES, evaluate_model, is_evaluated, read_scores
 from polyspan.experiments.keys import dotted
 from polyspan.experiments.leakage import check_training
 from polyspan.experiments.model_card import write_model_card
@@ -47,9 +47,10 @@ class RunResult:
 def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunResult:
     """Train, save, and evaluate if the recipe says so.
 
-    A run folder that holds a finished model of the same recipe is not trained again; one that was
-    stopped goes on from its newest checkpoint. Several processes, started by ``torchrun`` or
-    ``accelerate launch``, divide the steps and the questions; the first of them speaks and writes.
+    A run folder that holds a finished model of the same recipe is not trained again, and what was
+    asked of it is not asked again; one that was stopped goes on from its newest checkpoint. Several
+    processes, started by ``torchrun`` or ``accelerate launch``, divide the steps and the questions;
+    the first of them speaks and writes.
 
     Args:
         recipe: what to do.
@@ -75,9 +76,9 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         _claim(folder, recipe)
         remove_leftovers(model_folder)
     wait_for_all()
-    if model_folder.is_dir():
+    is_trained = model_folder.is_dir()
+    if is_trained:
         console.print(f"{model_folder} is there already; it is not trained again")
-        loaded = load_model(str(model_folder))
     else:
         clock = TrainingClock()
         loaded = load_model(
@@ -101,11 +102,14 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
                 clock.save_to(folder)
                 save_model(trainer.model, loaded.tokenizer, model_folder)
         wait_for_all()
-        loaded = load_model(str(model_folder))
     if is_main_process():
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     matrix = None
-    if recipe.evaluation is not None:
+    if recipe.evaluation is not None and is_trained and is_evaluated(folder, None, recipe.evaluation):
+        console.print(f"{folder / SCORES} is there already; it is not evaluated again")
+        matrix = read_scores(folder)
+    elif recipe.evaluation is not None:
+        loaded = load_model(str(model_folder))
         matrix = evaluate_model(
             loaded.model, loaded.tokenizer, recipe.evaluation, folder, console, str(model_folder.resolve())
         )
