@@ -290,6 +290,7 @@ def test_prepare_is_deterministic_and_counts_what_it_leaves_out() -> None:
         ("1902", "于1902年", None),
         ("902", "于1902年", "answer is found nowhere as whole words"),
         ("เคลเลอร์", "โดยแอนนาเคลเลอร์ซึ่ง", None),
+        ("Kyōto", "Its old name is Kyōto京都, the capital.", "answer is found nowhere as whole words"),
         ("bridge", "The bridges", "answer is found nowhere as whole words"),
         ("bridge", "The bridge, not the bridges", None),
     ],

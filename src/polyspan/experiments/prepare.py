@@ -25,6 +25,7 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff"
     "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
+_WORD = re.compile(r"\w")
 _SPACED = re.compile(rf"[^\W{_UNSPACED}]")
 """A character of a word that has a space, or punctuation, before and after it."""
 
@@ -139,13 +140,18 @@ def _certain(corpus: ParallelCorpus, section: str, dropped: Counter[str]) -> lis
 
 
 def _times(answer: str, text: str) -> int:
-    """How often the answer stands in the text, as whole words where its script has spaces between them."""
+    """How often the answer stands in the text, as whole words where its script has spaces between them.
+
+    A text is of a script without spaces where a tenth of it is; fewer are names in a text that has them.
+    """
     unspaced = re.compile(f"[{_UNSPACED}]")
-    begins, ends = (unspaced.match(edge) is not None for edge in (answer[0], answer[-1]))
+    without = 10 * len(unspaced.findall(text)) >= len(text)
+    word = _SPACED if without else _WORD
+    begins, ends = (without and unspaced.match(edge) is not None for edge in (answer[0], answer[-1]))
     times, at = 0, text.find(answer)
     while at >= 0:
         end = at + len(answer)
-        whole = (begins or not at or not _SPACED.match(text[at - 1])) and (ends or not _SPACED.match(text, end))
+        whole = (begins or not at or not word.match(text[at - 1])) and (ends or not word.match(text, end))
         times += whole
         at = text.find(answer, end if whole else at + 1)
     return times
