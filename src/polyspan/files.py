@@ -7,8 +7,9 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from polyspan.errors import PolyspanError
@@ -35,10 +36,17 @@ def write_aside(path: Path) -> Iterator[Path]:
         flush(path.parent)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Delete what `write_aside` of this path left behind when its process was killed."""
+def remove_leftovers(path: Path, older_than: float = 0.0) -> None:
+    """Delete what `write_aside` of this path left behind when its process was killed.
+
+    Args:
+        path: that was to be written.
+        older_than: seconds; what is younger stays, where another process may be at it.
+    """
     for left in path.parent.glob(f".{path.name}.*"):
-        shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):
+            if not older_than or time.time() - left.stat().st_mtime > older_than:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def read_text(path: Path, error: type[PolyspanError], save_as: str = "UTF-8") -> str:

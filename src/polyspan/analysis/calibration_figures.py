@@ -11,7 +11,6 @@ from polyspan.analysis.figure import BLUE, INK, MUTED, ORANGE, FigureError, figu
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's, which the colour-blind can tell apart.
 _SIDES = {"before": ORANGE, "after": BLUE}
 _Z = 1.96
 

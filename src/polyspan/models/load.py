@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyspan.errors import PolyspanError
-from polyspan.files import sha256, what_is_broken, write_aside, write_manifest
+from polyspan.files import remove_leftovers, sha256, what_is_broken, write_aside, write_manifest
 from polyspan.models.cache import cache_folder
 from polyspan.models.embedded import find_data_file, read_embedded
 from polyspan.models.packed import pack, unpack
@@ -203,7 +202,7 @@ def pack_model(folder: Path, path: Path, about: dict[str, str]) -> None:
 def _embedded_folder() -> Path:
     source = find_data_file()
     folder = cache_folder() / f"embedded-v{FOLDER_VERSION}-{sha256(source)[:16]}"
-    _remove_stale(folder)
+    remove_leftovers(folder, older_than=STALE)
     if what_is_broken(folder, digests=False) is not None:
         _write_folder(folder, _base_state())
     return folder
@@ -216,7 +215,7 @@ def _shipped_folder(name: str) -> Path:
     calibration = packed.with_name(f"{name}.{CALIBRATION_FILE}")
     sources = [packed, find_data_file()]
     folder = cache_folder() / f"{name}-v{FOLDER_VERSION}-{''.join(sha256(source)[:8] for source in sources)}"
-    _remove_stale(folder)
+    remove_leftovers(folder, older_than=STALE)
     if what_is_broken(folder, digests=False) is not None:
         _write_folder(folder, unpack(packed, _base_state()))
     _renew_calibration(folder / CALIBRATION_FILE, calibration)
@@ -230,14 +229,6 @@ def _renew_calibration(path: Path, shipped: Path) -> None:
     elif not path.is_file() or path.read_bytes() != shipped.read_bytes():
         with write_aside(path) as aside:
             shutil.copyfile(shipped, aside)
-
-
-def _remove_stale(folder: Path) -> None:
-    """Delete what an unpacking of this folder left behind that was killed; another process may be at one now."""
-    for left in folder.parent.glob(f".{folder.name}.*"):
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > STALE:
-                shutil.rmtree(left)
 
 
 def _base_state() -> dict[str, Tensor]:
