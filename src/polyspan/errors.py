@@ -1,4 +1,11 @@
-"""The one base class of errors that a user can mend."""
+"""The one base class of errors that a user can mend, and how a failed validation is worded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class PolyspanError(ValueError):
@@ -8,3 +15,12 @@ class PolyspanError(ValueError):
     """
 
     exit_code = 1
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that a validation found: the key, with dots between its parts, and what is wrong with it."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    said = "is not an object of keys and values" if first["type"] == "model_type" else first["msg"]
+    said = said.removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from polyspan.errors import PolyspanError
+from polyspan.errors import PolyspanError, first_problem
 from polyspan.files import read_text
 
 
@@ -216,8 +216,5 @@ def check_shape(tree: Any, shape: type[_Shape], place: str, error: type[Polyspan
     try:
         shape.model_validate(tree)
     except ValidationError as problem:
-        first = problem.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        said = "is not an object of keys and values" if first["type"] == "model_type" else first["msg"]
-        raise error(f"{place}: {where}: {said}" if where else f"{place}: {said}") from problem
+        raise error(f"{place}: {first_problem(problem)}") from problem
     return tree

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from polyspan.encoding.spans import Scaling
-from polyspan.errors import PolyspanError
+from polyspan.errors import PolyspanError, first_problem
 from polyspan.files import write_text
 from polyspan.models.load import CALIBRATION_FILE
 
@@ -115,6 +115,4 @@ def load_calibration(folder: Path) -> Calibration | None:
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(f"{path}: cannot be read ({error})") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise CalibrationError(f"{path}: {where}: {first['msg']}; make it anew with polyspan calibrate") from error
+        raise CalibrationError(f"{path}: {first_problem(error)}; make it anew with polyspan calibrate") from error

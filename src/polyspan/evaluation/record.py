@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from polyspan.corpus.load import Kind
+from polyspan.errors import first_problem
 from polyspan.evaluation.normalise import Rules, ScoringError
 from polyspan.files import read_text, write_text
 
@@ -52,9 +53,7 @@ class EvaluationRecord(BaseModel):
         try:
             return EvaluationRecord.model_validate_json(read_text(path, ScoringError))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ScoringError(f"{path}: {f'{where}: ' if where else ''}{first['msg']}") from error
+            raise ScoringError(f"{path}: {first_problem(error)}") from error
 
 
 def full_path(path: str) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
-from polyspan.errors import PolyspanError
+from polyspan.errors import PolyspanError, first_problem
 from polyspan.evaluation.matrix import Average
 from polyspan.experiments.keys import dotted
 from polyspan.experiments.recipe import Recipe, load_recipe, takes_whole_numbers
@@ -199,10 +199,7 @@ def load_plan(path: Path, overrides: list[str] | None = None, folder: Path | Non
     try:
         file = SweepFile.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise PlanError(f"{path}: {where + ': ' if where else ''}{message}") from error
+        raise PlanError(f"{path}: {first_problem(error)}") from error
     if folder is not None:
         file = file.model_copy(update={"folder": folder})
     recipe_path = _find_recipe(path, file.recipe)

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from polyspan.corpus.load import Kind
-from polyspan.errors import PolyspanError
+from polyspan.errors import PolyspanError, first_problem
 from polyspan.experiments.shipped import shipped_recipes
 from polyspan.experiments.yaml_file import parse_yaml, read_mapping
 
@@ -302,5 +302,4 @@ def _first_problem(error: ValidationError) -> str:
         return f"unknown key {where!r}; known here: {', '.join(section.model_fields)}"
     if first["type"] == "missing":
         return f"the key {where!r} is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+    return first_problem(error)
