@@ -12,6 +12,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -194,6 +196,21 @@ def test_names_that_are_allowed_come_beside_the_loopbacks_own(tiny: Path) -> Non
         for name, status in (("answers.example", 200), ("localhost:9", 200), ("127.0.0.1", 200), ("evil.example", 400)):
             assert client.get("/health/live", headers={"Host": name}).status_code == status
     assert Settings(host="0.0.0.0", allowed_hosts=("answers.example",)).allowed_hosts == ("answers.example",)
+
+
+@pytest.mark.parametrize("host", ["LOCALHOST", "127.0.0.2", "0:0:0:0:0:0:0:1", "localhost."])
+def test_a_loopback_spelt_otherwise_answers_to_its_own_names_alone(host: str) -> None:
+    assert set(Settings(host=host).allowed_hosts) == {"127.0.0.1", "::1", "localhost", host.lower()}
+
+
+def test_every_refusal_is_counted_by_its_reason(tiny: Path) -> None:
+    with TestClient(create_app(Settings(model=str(tiny))), base_url="http://localhost") as client:
+        client.get("/nothing")
+        client.get("/v1/answers")
+        client.get("/health/live", headers={"Host": "evil.example"})
+        told = client.get("/metrics").text
+    for code in ("not_found", "method_not_allowed", "host"):
+        assert f'polyspan_refusals_total{{code="{code}"}} 1.0' in told
 
 
 @pytest.mark.parametrize("characters", ["\x00", "\x00\x01", "\u200b", "\u0301", "👩\u200d👧", "\U0010ffff", "\ufdd0"])
@@ -454,6 +471,15 @@ def test_a_body_that_comes_too_slowly_and_one_too_large(address: str) -> None:
         reply = httpx.post(f"{address}/v1/answers", content=content, headers={"Content-Type": "application/json"})
         assert (reply.status_code, reply.json()["error"]["code"]) == (413, "body_too_large")
     assert post(address, ONE).status_code == 200
+
+
+def test_a_client_that_sends_before_it_reads_is_told_that_its_body_is_too_large(address: str) -> None:
+    body = b"x" * (30 * LIMITS.body_bytes)
+    asked = urllib.request.Request(f"{address}/v1/answers", body, {"Content-Type": "application/json"})
+    for _ in range(3):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(asked)
+        assert refused.value.code == 413
 
 
 def test_an_answer_that_takes_too_long_is_given_up(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def demo(
 
     began = time.monotonic()
     console = Console()
-    recipe = load_recipe(shipped_recipes()["demo"], [f"run_dir={run_dir}"])
+    recipe = load_recipe(shipped_recipes()["demo"]).model_copy(update={"run_dir": run_dir})
     test = Evaluation(path="commons/test", limit=LIMIT)
 
     console.rule("1. Before: an English reader asked in nine languages")
@@ -56,7 +56,7 @@ def demo(
     draw_matrix(after, figures / "after.svg", "f1", "After fine-tuning across languages")
     draw_matrix(gain, figures / "gain.svg", "f1", "What fine-tuning changed", signed=True)
     draw_coefficients(read_metrics(run_dir), figures / "coefficient.svg", "mAP@k coefficient of the distillation")
-    console.print(f"figures: {figures}")
+    console.print(f"figures: {figures}", markup=False, soft_wrap=True)
 
     console.rule("4. A question in Hindi, a text in German")
     corpus = load_corpus("commons/test")
@@ -67,4 +67,5 @@ def demo(
     for span in answers.spans:
         console.print(f"  {span.score:.2f}  characters {span.start}–{span.end}  {span.text}", markup=False)
     console.print(f"expected: {corpus.answers(pair)[0].text}", markup=False)
-    console.print(f"\ndone in {time.monotonic() - began:.0f} seconds; the model is in {result.model}")
+    seconds = time.monotonic() - began
+    console.print(f"\ndone in {seconds:.0f} seconds; the model is in {result.model}", markup=False, soft_wrap=True)

@@ -28,6 +28,7 @@ def doctor(
 ) -> None:
     """Say what is installed, which device and precision will be used, and test it."""
     from rich.console import Console
+    from rich.markup import escape
 
     from polyspan.experiments.environment import describe_environment
     from polyspan.models.cache import cache_folder
@@ -50,7 +51,7 @@ def doctor(
             shown = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
             if name == "extras":
                 shown = " ".join(extra for extra, there in value.items() if there) or "none"
-            console.print(f"[bold]{name:>14}[/bold]  {shown}", highlight=False)
+            console.print(f"[bold]{name:>14}[/bold]  {escape(str(shown))}", highlight=False)
         if missing := [extra for extra, there in report["extras"].items() if not there]:
             console.print(f"[bold]{'not installed':>14}[/bold]  {' '.join(missing)}", highlight=False)
             console.print(f"to add one: pip install 'polyspan[{missing[0]}]'", markup=False, highlight=False)

@@ -50,7 +50,7 @@ def serve(
 
         raise PolyspanError(f"{error.name} is not installed: pip install 'polyspan[serve]'") from None
     from polyspan.files import read_text
-    from polyspan.server.settings import LOOPBACK, Limits, Settings
+    from polyspan.server.settings import Limits, Settings, is_loopback
 
     api_key = os.environ.get(KEY_VARIABLE, "").strip() or None
     if api_key_file is not None:
@@ -80,6 +80,6 @@ def serve(
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     log = logging.getLogger("polyspan.server")
     log.setLevel(logging.INFO)
-    if host not in LOOPBACK and api_key is None:
+    if not is_loopback(host) and api_key is None:
         log.warning("anybody who reaches %s can ask: set %s to ask for a key", host, KEY_VARIABLE)
     serve(settings, lambda address: print(f"Polyspan answers at {address}/", flush=True))

@@ -67,6 +67,7 @@ def create_app(settings: Settings, on_failure: Callable[[], None] | None = None)
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> JSONResponse:
         code = CODES.get(error.status_code, "error")
+        metrics.refusals.labels(code).inc()
         return Refusal(error.status_code, code, str(error.detail), headers=dict(error.headers or {})).response()
 
     app.add_middleware(Shell, allowed_hosts=settings.allowed_hosts, metrics=metrics)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.requests import ClientDisconnect
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from polyspan.server.settings import Limits
 
 Result = TypeVar("Result")
+
+DISCARDED = 32
+"""Bodies of the largest size that are read and thrown away before a larger one is refused."""
 
 
 def check_key(request: Request, api_key: str | None) -> None:
@@ -53,6 +57,8 @@ async def read_json_body(request: Request, limits: Limits) -> bytes:
     )
     declared = request.headers.get("content-length", "0")
     if not declared.isdecimal() or int(declared[:20]) > limits.body_bytes:
+        if request.headers.get("expect", "").lower() != "100-continue":  # such a client sends nothing yet
+            await _discard(request, limits)
         raise too_large
     body = bytearray()
     try:
@@ -60,6 +66,7 @@ async def read_json_body(request: Request, limits: Limits) -> bytes:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limits.body_bytes:
+                    await _discard(request, limits)
                     raise too_large
     except TimeoutError:
         raise Refusal(
@@ -71,6 +78,18 @@ async def read_json_body(request: Request, limits: Limits) -> bytes:
     except ClientDisconnect:
         raise Refusal(400, "disconnected", "the client has gone") from None
     return bytes(body)
+
+
+async def _discard(request: Request, limits: Limits) -> None:
+    """Read on for a while: a connection that is closed on a client that still sends is reset, and the reply lost."""
+    left = DISCARDED * limits.body_bytes
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limits.body_seconds):
+            while left > 0:
+                message = await request.receive()
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+                left -= len(message.get("body", b""))
 
 
 def _check_media_type(request: Request) -> None:

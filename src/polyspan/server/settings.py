@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there, however the address is spelt."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
 
 
 class Limits(BaseModel):
@@ -64,6 +73,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _own_names(self) -> Self:
-        if self.host in LOOPBACK:
-            object.__setattr__(self, "allowed_hosts", (*LOOPBACK, *self.allowed_hosts))
+        if is_loopback(self.host):
+            names = dict.fromkeys((*LOOPBACK, self.host.lower(), *self.allowed_hosts))
+            object.__setattr__(self, "allowed_hosts", tuple(names))
         return self

@@ -66,6 +66,7 @@ class Shell:
             await self.app(scope, receive, send_with_headers)
         except Exception as error:
             refusal = error if isinstance(error, Refusal) else _internal(error)
+            self.metrics.refusals.labels(refusal.code).inc()
             if not status:
                 await refusal.response()(scope, receive, send_with_headers)
         finally:

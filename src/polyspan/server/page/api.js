@@ -17,6 +17,9 @@ export class Refused extends Error {
 }
 
 async function send(path, options = {}, key = "") {
+  if (/[^\x20-\x7e]/.test(key)) {
+    throw new Refused(401, { code: "unauthorized", message: "The key holds a character that no key has; copy it anew." });
+  }
   const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
   try {
     return await fetch(path, { ...options, headers, cache: "no-store" });
@@ -24,6 +27,21 @@ async function send(path, options = {}, key = "") {
     if (error.name === "AbortError") throw error;
     throw new Error("The server cannot be reached. Is it still running?");
   }
+}
+
+/** What was answered; null where that is no JSON, as a page of a proxy is not. */
+async function read(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    return null;
+  }
+}
+
+function refusal(response, body) {
+  const unknown = { code: "unknown", message: `The server said ${response.status}, and nothing that can be read.` };
+  return new Refused(response.status, body?.error?.message ? body.error : unknown);
 }
 
 function pause(seconds, signal) {
@@ -40,8 +58,9 @@ function pause(seconds, signal) {
 export async function untilReady(tell, signal) {
   for (;;) {
     const response = await send("health/ready", { signal });
-    const state = await response.json();
+    const state = await read(response);
     if (response.ok) return;
+    if (!state?.status) throw refusal(response, state);
     if (state.status === "failed") throw new Error("The model could not be loaded; the server's log says why.");
     const seconds = Math.round(state.seconds ?? 0);
     tell(`${STAGES[state.stage] ?? "Loading"}… ${seconds} s`, (state.step ?? 0) / (state.steps || 1));
@@ -52,8 +71,8 @@ export async function untilReady(tell, signal) {
 /** The model's facts; throws `Refused` with status 401 where a key is needed. */
 export async function describe(key) {
   const response = await send("v1/models", {}, key);
-  const body = await response.json();
-  if (!response.ok) throw new Refused(response.status, body.error);
+  const body = await read(response);
+  if (!response.ok || !body?.models) throw refusal(response, body);
   return body.models[0];
 }
 
@@ -62,17 +81,18 @@ export async function answer(request, key, tell, signal) {
   const options = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request), signal };
   for (let attempt = 1; ; attempt += 1) {
     const response = await send("v1/answers", options, key);
-    const body = await response.json().catch(() => ({ error: { code: "unknown", message: `The server said ${response.status}.` } }));
-    if (response.ok) return body;
-    if (body.error.code === "loading") {
+    const body = await read(response);
+    if (response.ok && Array.isArray(body?.answers)) return body;
+    const refused = refusal(response, body);
+    if (refused.code === "loading") {
       await untilReady(tell, signal);
       tell("Reading the text…");
-    } else if (body.error.code === "overloaded" && attempt < TRIES) {
+    } else if (refused.code === "overloaded" && attempt < TRIES) {
       const seconds = Number(response.headers.get("Retry-After")) || 1;
       tell(`Many are asking; trying again in ${seconds} s…`);
       await pause(seconds, signal);
     } else {
-      throw new Refused(response.status, body.error);
+      throw refused;
     }
   }
 }

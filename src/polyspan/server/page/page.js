@@ -12,7 +12,7 @@ let needsKey = false;
 let working = null; // AbortController of what is being asked
 let shown = null; // what is asked and answered
 let dragging = false; // something of this page
-let known = {}; // language of a text that came from the examples
+const known = new Map(); // language of a text that came from the examples
 const visit = [];
 
 function make(name, properties = {}, ...children) {
@@ -21,7 +21,7 @@ function make(name, properties = {}, ...children) {
   return element;
 }
 
-const language = (text) => known[text] ?? languageOf(text);
+const language = (text) => known.get(text) ?? languageOf(text);
 const foreign = (name, text, around, properties = {}) =>
   make(name, { lang: language(around), dir: directionOf(text, around), textContent: text, ...properties });
 
@@ -113,8 +113,9 @@ async function ask() {
     const entry = { request, reply };
     visit.unshift(entry);
     showHistory();
-    if (wellFormed(at.context.value) === request.context) show(entry);
-    else at.spoken.textContent = "The answers to the text before this one are under “Asked in this visit”.";
+    const same = wellFormed(at.question.value).trim() === request.question && wellFormed(at.context.value) === request.context;
+    if (same) show(entry);
+    else at.spoken.textContent = "The answers to what was asked before are under “Asked in this visit”.";
   } catch (error) {
     if (error.name !== "AbortError") showProblem(error.message);
     if (error instanceof Refused && error.status === 401) showKey();
@@ -251,6 +252,7 @@ function showHistory() {
           : foreign("span", reply.answers[0].answer, request.context),
       );
       button.addEventListener("click", () => {
+        working?.abort();
         at.question.value = request.question;
         at.question.lang = language(request.question);
         hideProblem();
@@ -281,8 +283,8 @@ async function copy(text, button) {
 
 function exampleItem(example) {
   const { question, context, question_language: asked, context_language: read } = example;
-  known[question] = asked;
-  known[context] = read;
+  known.set(question, asked);
+  known.set(context, read);
   const name = (code, own) => make("span", { lang: code, dir: "auto", textContent: own });
   const label = example.answerable
     ? asked === read
