@@ -10,9 +10,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from polyspan.answering import Answerer, Answers, AskedError, Reading
 from polyspan.answering.calibration import Calibration, CalibrationError, PairTemperature, Threshold
+from polyspan.answering.words import Words
+from polyspan.models import ModelError
+from polyspan.models.load import load_tokenizer
 from tiny_models import TEXTS, tiny_bert, tiny_unigram
 
 SCRIPTS = {
@@ -145,6 +149,8 @@ def test_the_first_answers_do_not_depend_on_how_many(answerer: Answerer) -> None
     ("options", "said"),
     [
         ({"top_k": 0}, "top_k must be 1 or more"),
+        ({"top_k": "2"}, "top_k must be 1 or more, not '2'"),
+        ({"precision": "0.8"}, "precision must be between"),
         ({"max_answer_len": 0}, "max_answer_len"),
         ({"doc_stride": 400}, "doc_stride"),
         ({"max_seq_len": 2}, "max_seq_len"),
@@ -160,8 +166,43 @@ def test_options_that_make_no_sense(answerer: Answerer, options: dict[str, Any],
 def test_texts_that_cannot_be_asked(answerer: Answerer) -> None:
     with pytest.raises(AskedError, match="half of a surrogate pair at character 1"):
         answerer.answer("Who?", "a\ud800")
+    for asked in ((None, "x"), ("Who?", 5)):
+        with pytest.raises(AskedError, match="must be texts or lists of texts"):
+            answerer.answer(*asked)  # type: ignore[call-overload]
     with pytest.raises(AskedError, match="question is not a text but int"):
         answerer.answer_many([(3, "x")])  # type: ignore[list-item]
+
+
+def test_a_model_without_a_head_is_not_asked(tmp_path: Path) -> None:
+    """Its answers would be drawn at random."""
+    folder = tiny_bert(tmp_path / "tiny")
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {name: value for name, value in weights.items() if "qa_outputs" not in name}, folder / "model.safetensors"
+    )
+    with pytest.raises(ModelError, match="tiny: has no question-answering head"):
+        Answerer(folder)
+
+
+def test_a_folder_can_be_a_path(tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path / "tiny")
+    assert Answerer(folder).name == str(folder)
+
+
+@pytest.mark.parametrize("tiny", [tiny_bert, tiny_unigram])
+def test_words_are_those_of_the_tokenisers_own_look_up(tmp_path: Path, tiny: Any) -> None:
+    tokenizer = load_tokenizer("tiny", str(tiny(tmp_path / "tiny")))
+    for text in [*TEXTS, "ﬁ ﷺ e\u0301 ½", "  ", ""]:
+        words = Words(tokenizer, text)
+        encoding = tokenizer(text, add_special_tokens=False).encodings[0]
+        for start in range(len(text)):
+            for end in range(start + 1, min(start + 12, len(text)) + 1):
+                first, last = encoding.char_to_word(start), encoding.char_to_word(end - 1)
+                left = start if first is None else min(start, encoding.word_to_chars(first)[0])
+                right = end if last is None else max(end, encoding.word_to_chars(last)[1])
+                kept = text[left:right]
+                left += len(kept) - len(kept.lstrip())
+                assert words.around(start, end) == (min(left, right), left + len(kept.strip()))
 
 
 def calibration(**changes: Any) -> Calibration:

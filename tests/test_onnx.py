@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -170,6 +171,14 @@ def test_a_missing_package_an_other_folder_and_no_export_are_named(
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(OnnxError, match=r"onnxruntime is needed and not installed: pip install 'polyspan\[onnx\]'"):
         Answerer(str(model), backend="onnx")
+
+
+def test_damaged_files_of_an_export_are_named(exported: Path, tmp_path: Path) -> None:
+    for name, content in (("export.json", '{"model": "a", '), ("export.json", "[]"), ("config.json", "{}")):
+        folder = shutil.copytree(exported, tmp_path / name / str(len(content)))
+        (folder / name).write_text(content, encoding="utf-8")
+        with pytest.raises(OnnxError, match=rf"{name}.* cannot be read .*; export it again"):
+            Answerer(str(folder))
 
 
 def test_the_command(model: Path, graph: ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

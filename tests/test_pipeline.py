@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import torch
 
 from polyspan.answering import Answerer, AskedError
 from test_answerer import decided
@@ -64,8 +65,9 @@ def test_one_example_gives_one_dictionary(reader: Answerer, args: tuple[Any, ...
         (([SquadExample("1", *ONE.values()), OTHER],), {}),
         ((), {"data": [ONE, OTHER]}),
         ((), {name: [ONE[name], OTHER[name]] for name in ONE}),
+        (({name: [ONE[name], OTHER[name]] for name in ONE},), {}),
     ],
-    ids=["list", "two-mappings", "squad-examples", "data", "lists"],
+    ids=["list", "two-mappings", "squad-examples", "data", "lists", "mapping-of-lists"],
 )
 def test_several_examples_give_a_list_in_order(reader: Answerer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     results = reader(*args, **kwargs)
@@ -100,6 +102,18 @@ def test_a_generator_is_answered_as_it_is_read(reader: Answerer) -> None:
     check(next(stream), TEXTS[1])
     assert len(read) == 8
     assert len(list(stream)) == 99
+
+
+def test_a_dataset_is_answered_as_a_generator_is(reader: Answerer) -> None:
+    class Examples(torch.utils.data.Dataset[dict[str, str]]):
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, index: int) -> dict[str, str]:
+            return (ONE, OTHER)[index]
+
+    results = list(reader(Examples(), batch_size=2))
+    assert [found["answer"] for found in results] == [reader(**item)["answer"] for item in (ONE, OTHER)]
 
 
 def test_more_answers_are_a_list_of_different_texts(reader: Answerer) -> None:
@@ -180,7 +194,10 @@ def test_scores_of_a_long_text_are_those_of_transformers_4() -> None:
         (({"question": "a"},), {}, "no 'context'"),
         (("Who?",), {}, "must be a mapping"),
         (([3],), {}, "must be a mapping"),
-        ((), ONE | {"top_k": 0}, "top_k must be 1 or more"),
+        ((), ONE | {"top_k": 0}, "top_k must be 1 or more, not 0"),
+        ((), ONE | {"top_k": "2"}, "top_k must be 1 or more, not '2'"),
+        ((), ONE | {"max_seq_len": -5}, "max_seq_len must be 8 or more, not -5"),
+        ((), ONE | {"batch_size": -1}, "batch_size must be 1 or more, not -1"),
         ((), ONE | {"max_answer_len": 0}, "max_answer_len must be 1 or more"),
         ((), ONE | {"top_n": 3}, "unknown argument 'top_n'"),
     ],

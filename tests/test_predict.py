@@ -258,8 +258,8 @@ def test_a_model_of_the_hub_is_known_by_its_files(tmp_path: Path) -> None:
 
 def test_shards_are_known_by_their_whole_name(tmp_path: Path) -> None:
     for line, name in enumerate(("out[1].1-of-2.jsonl", "out[1].2-of-2.jsonl", "out[1].b.1-of-3.jsonl")):
-        write(tmp_path / name, [{"line": line}])
-        write(tmp_path / f"{name}.part.json", [{"model": "a"}])
+        size = write(tmp_path / name, [{"line": line}]).stat().st_size
+        write(tmp_path / f"{name}.part.json", [{"model": "a", "bytes": size}])
     assert join_shards(tmp_path / "out[1].jsonl") == 2
     assert (tmp_path / "out[1].b.1-of-3.jsonl").exists()  # of another output
     with pytest.raises(OutputError, match="no finished shards"):
@@ -319,6 +319,69 @@ def test_shards_of_other_settings_are_not_joined(answerer: Answerer, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
 
 
+def test_a_shard_that_was_cut_is_not_joined(answerer: Answerer, tmp_path: Path) -> None:
+    source, output = write(tmp_path / "in.jsonl", questions(8)), tmp_path / "out.jsonl"
+    for part in (1, 2):
+        predict_file(answerer, source, output, Reading(), (part, 2))
+    second = tmp_path / "out.2-of-2.jsonl"
+    whole = second.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for cut in (b"".join(lines[:2]), whole[:-9]):
+        second.write_bytes(cut)
+        said = f"has {len(cut)} bytes, {len(whole)} were written"
+        with pytest.raises(OutputError, match=said):
+            join_shards(output)
+        with pytest.raises(OutputError, match=said):
+            predict_file(answerer, source, output, Reading(), (2, 2))
+    second.write_bytes(b"".join([*lines[:2], b" " * (len(lines[2]) - 1) + b"\n", *lines[3:]]))
+    with pytest.raises(OutputError, match="line 3 is no answer"):
+        join_shards(output)
+    assert not output.exists()
+    second.write_bytes(whole)
+    assert join_shards(output) == 8
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files of a limited size")
+def test_a_disk_that_is_full_at_the_first_answers(tmp_path: Path) -> None:
+    """What is short enough for a buffer fails when it is written, not when the file is closed."""
+    asked = (
+        "import resource, signal; from pathlib import Path;"
+        " from polyspan.answering.output import ResumableOutput;"
+        " signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        " out = ResumableOutput(Path('out.jsonl'), {'a': 1}).__enter__();"
+        " resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY));"
+        "\ntry: out.append([{'line': 1}])"
+        "\nexcept ValueError as error: print(error); out.__exit__(type(error), error, None)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=100
+    )
+    assert done.stdout == "out.jsonl.part: cannot be written (File too large); make room and run it again\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_answered_binds_to_no_settings(tmp_path: Path) -> None:
+    """As where the process was killed before the first answer."""
+    (tmp_path / "out.jsonl.part").touch()
+    write(tmp_path / "out.jsonl.part.json", [{"a": 1}])
+    with ResumableOutput(tmp_path / "out.jsonl", {"a": 2}) as output:
+        output.append([{"line": 1}])
+    with pytest.raises(OutputError, match="was begun with a 2, not 1"):
+        ResumableOutput(tmp_path / "out.jsonl", {"a": 1})
+
+
+def test_ids_stay_what_they_are(answerer: Answerer, tmp_path: Path) -> None:
+    named = questions(3)
+    ids: list[Any] = [7, "07", 2**70]
+    source = write(tmp_path / "in.jsonl", [{**row, "id": id_} for row, id_ in zip(named, ids, strict=True)])
+    predict_file(answerer, source, tmp_path / "out.jsonl", Reading())
+    assert [row["id"] for row in read(tmp_path / "out.jsonl")] == ids
+    for id_ in (False, 1.5, [1]):
+        write(source, [{**named[0], "id": id_}])
+        said = f"the id is neither text nor a whole number but {type(id_).__name__}"
+        assert list(read_records(source)) == [BadRecord(1, said)]
+
+
 def test_progress_counts_up_to_the_end(tiny: Path, tmp_path: Path) -> None:
     source = write(tmp_path / "in.jsonl", questions(300))
     shown = polyspan("predict", source, "--output", tmp_path / "out.jsonl", "--model", tiny).stderr
@@ -334,6 +397,8 @@ def test_files_that_are_no_questions(tiny: Path, tmp_path: Path) -> None:
         ("in.txt", "x", "questions are read from"),
         ("in.csv", "frage,text\na,b\n", "no column named 'question'"),
         ("in.csv", '"question" ,context\na,b\n', "line 1: not a readable row"),
+        ("in.csv", "sep=;\nquestion;text\na;b\n", "line 2: no column named 'context'"),
+        ("in.csv", "question,context,context\na,b,c\n", "line 1: two columns are named 'context'"),
         ("in.json", "{}", "not in SQuAD's layout"),
         ("in.jsonl", "\n\n", "holds no question"),
         ("in.jsonl", '{"data": []}\n', "line 1: in SQuAD's layout"),
@@ -342,6 +407,10 @@ def test_files_that_are_no_questions(tiny: Path, tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_text(content, encoding="utf-8")
         assert said in refused("predict", tmp_path / name, "--output", tmp_path / "out.jsonl", "--model", tiny)
+    (tmp_path / "in.csv").write_text("question,context\na,b\n", encoding="utf-8")
+    assert "in.csv: holds the questions" in refused(
+        "predict", tmp_path / "in.csv", "--output", tmp_path / "in.csv", "--model", tiny
+    )
     assert "no such file" in refused(
         "predict", tmp_path / "none.csv", "--output", tmp_path / "o.jsonl", "--model", tiny
     )

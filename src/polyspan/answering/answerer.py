@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from polyspan.answering.asked import Asked, AskedError, check_asked
@@ -75,13 +78,26 @@ class Reading:
             AskedError: a number is too small, or windows would share all they hold.
         """
         for name, least in (("top_k", 1), ("max_answer_len", 1), ("doc_stride", 0), ("max_seq_len", 8)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise AskedError(f"{name} must be {least} or more, not {value!r}")
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
         if self.doc_stride >= self.max_seq_len:
             raise AskedError(f"doc_stride ({self.doc_stride}) must be smaller than max_seq_len ({self.max_seq_len})")
-        if self.precision is not None and not 0 < self.precision < 1:
+        if self.precision is not None and not (isinstance(self.precision, Real) and 0 < self.precision < 1):
             raise AskedError(f"precision must be between 0 and 1, not {self.precision!r}")
+
+
+def whole_number(name: str, value: object, least: int) -> int:
+    """The value as an ``int``; NumPy's whole numbers are taken too.
+
+    Raises:
+        AskedError: it is no whole number, or too small.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or number < least:
+        raise AskedError(f"{name} must be {least} or more, not {value!r}")
+    return number
 
 
 class Answerer:
@@ -104,10 +120,10 @@ class Answerer:
     did; `answer` is the plainer way, which also tells how probable it is that there is no answer.
     """
 
-    def __init__(self, model: str | None = None, backend: Backend | None = None) -> None:
+    def __init__(self, model: str | os.PathLike[str] | None = None, backend: Backend | None = None) -> None:
         from polyspan.models.load import DEFAULT
 
-        self.loaded: LoadedModel = _load(model or DEFAULT, backend)
+        self.loaded: LoadedModel = _load(os.fspath(model or DEFAULT), backend)
         self.calibration: Calibration | None = self._find_calibration()
 
     @property
@@ -256,19 +272,21 @@ class Answerer:
 
 def _load(name: str, backend: Backend | None) -> LoadedModel:
     from polyspan.answering.onnx_model import is_export, load_onnx
-    from polyspan.models.load import load_model
+    from polyspan.models.load import load_reader
 
     if backend not in ("torch", "onnx", None):
         raise AskedError(f"backend must be torch or onnx, not {backend!r}")
-    return load_onnx(name) if backend == "onnx" or (backend is None and is_export(name)) else load_model(name)
+    return load_onnx(name) if backend == "onnx" or (backend is None and is_export(name)) else load_reader(name)
 
 
 def pair_up(question: str | Sequence[str], context: str | Sequence[str]) -> list[Asked]:
     """Questions with contexts: item by item, or the one of either with all of the other.
 
     Raises:
-        AskedError: two lists of different lengths.
+        AskedError: neither texts nor lists, or two lists of different lengths.
     """
+    if not all(isinstance(part, str | list | tuple) for part in (question, context)):
+        raise AskedError("question and context must be texts or lists of texts")
     if isinstance(question, str):
         question = [question] * (1 if isinstance(context, str) else len(context))
     if isinstance(context, str):

@@ -27,11 +27,11 @@ from polyspan.answering.onnx_precision import (
     split_skip_norms,
     unpack_attention,
 )
-from polyspan.files import write_aside
+from polyspan.files import remove_leftovers, write_aside
 from polyspan.models.load import (
     CALIBRATION_FILE,
     LoadedModel,
-    load_model,
+    load_reader,
     longest_window,
     model_folder,
     save_around_weights,
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "int8"]
 LARGEST_FILE = 1_900_000_000
 """Bytes; a file of this format ends at 2 GiB, larger weights go into a second one."""
+LEFTOVER_SECONDS = 24 * 3600.0
+"""Seconds after which what a killed export left is deleted; another may be measuring its own for hours."""
 CALIBRATION_TEXTS = "commons/dev"
 CALIBRATION_BATCH = 8
 
@@ -78,9 +80,8 @@ def export_model(
     if output.exists() and not (output / EXPORT_FILE).is_file() and not (output.is_dir() and not any(output.iterdir())):
         raise OnnxError(f"{output}: is there already and is no export; name another --output")
     say = progress or (lambda _: None)
-    before = load_model(name, attn_implementation="eager")
-    if before.fresh_head:
-        raise OnnxError(f"{name}: has no question-answering head, so there is nothing to export; train it first")
+    before = load_reader(name, attn_implementation="eager")
+    remove_leftovers(output, older_than=LEFTOVER_SECONDS)
     with write_aside(output) as aside:
         aside.mkdir()
         say("tracing")

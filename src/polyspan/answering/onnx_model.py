@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from polyspan.answering.onnx_precision import adds_exactly
 from polyspan.errors import PolyspanError
+from polyspan.files import read_text
 from polyspan.models.load import LoadedModel, load_tokenizer, resolve_model
 
 if TYPE_CHECKING:
@@ -82,7 +83,11 @@ class OnnxReader(nn.Module):
         super().__init__()
         self.session = open_session(folder / ONNX_FILE)
         self.inputs = [entry.name for entry in self.session.get_inputs()]
-        self.config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        try:
+            self.config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        except Exception as error:  # the library has a dozen kinds
+            reason = " ".join(str(error).split())[:240]
+            raise OnnxError(f"{folder}: its config.json cannot be read ({reason}); export it again") from error
         # Callers ask a model's parameters where it runs.
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)
 
@@ -130,8 +135,16 @@ def load_onnx(name: str) -> LoadedModel:
     folder = Path(resolve_model(name))
     if not is_export(str(folder)):
         raise OnnxError(f"{name}: not exported to ONNX; do: polyspan export {name} --format onnx, and name that folder")
-    about = folder / EXPORT_FILE
-    if about.is_file() and json.loads(about.read_text(encoding="utf-8")).get("needs_vnni") and not adds_exactly():
+    if _needs_vnni(folder / EXPORT_FILE) and not adds_exactly():
         raise OnnxError(f"{name}: was rounded for processors with VNNI, and this one has none; export it again here")
     reader = cast("PreTrainedModel", OnnxReader(folder))  # called like one
     return LoadedModel(reader, load_tokenizer(name, str(folder)), name, fresh_head=False)
+
+
+def _needs_vnni(about: Path) -> bool:
+    if not about.is_file():
+        return False
+    try:
+        return bool(json.loads(read_text(about, OnnxError))["needs_vnni"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise OnnxError(f"{about}: cannot be read ({error}); export it again") from error

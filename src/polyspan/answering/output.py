@@ -7,12 +7,17 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from polyspan.errors import PolyspanError
 from polyspan.files import write_aside, write_text
+
+BYTES = "bytes"
+"""In the settings beside a finished shard: how large it is."""
 
 
 class OutputError(PolyspanError):
@@ -40,19 +45,24 @@ class ResumableOutput:
         self._settings_file = _settings_file(path)
         if path.exists():
             raise OutputError(f"{path}: is there already; delete it or name another --output")
+        self._settings = dict(settings)
         try:
-            self._claim(settings)
-            self._file: BinaryIO = self.part.open("ab")
+            self._refuse_begun_otherwise()
+            # Without a buffer: what cannot be written fails here and now, and closing has nothing left to do.
+            self._file: FileIO = self.part.open("ab", buffering=0)
             _lock(self._file, self.part)
             self.last_line = self._mend()
+            if not self.last_line:
+                self._write_settings(self._settings)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write these, each with its ``line``, and flush them to the disk."""
+        left = memoryview("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8"))
         try:
-            self._file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8"))
-            self._file.flush()
+            while left:
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             raise OutputError(
@@ -60,7 +70,9 @@ class ResumableOutput:
             ) from error
 
     def finish(self, keep_settings: bool = False) -> None:
-        """Give the file its own name; beside a shard its settings are left, for `join_shards`."""
+        """Give the file its own name; beside a shard its settings and its size are left, for `join_shards`."""
+        if keep_settings:
+            self._write_settings({**self._settings, BYTES: os.fstat(self._file.fileno()).st_size})
         self._file.close()
         self.part.replace(self.path)
         if not keep_settings:
@@ -70,21 +82,22 @@ class ResumableOutput:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        begun_in_vain = error is not None and self.part.is_file() and not self.part.stat().st_size
-        if begun_in_vain:
+        if error is not None and self.part.is_file() and not self.part.stat().st_size:
             self._settings_file.unlink(missing_ok=True)
+            with suppress(PermissionError):  # Windows deletes no open file; an empty one is nobody's
+                self.part.unlink()
         self._file.close()
-        if begun_in_vain:
-            self.part.unlink(missing_ok=True)
 
-    def _claim(self, settings: Mapping[str, Any]) -> None:
-        if not self._settings_file.exists():
-            # Settings are written before the part, and removed after it has its own name.
-            if self.part.exists():
-                raise OutputError(f"{self.part}: was not begun by this command; delete it or name another --output")
-            write_text(self._settings_file, json.dumps(settings, indent=1) + "\n")
+    def _refuse_begun_otherwise(self) -> None:
+        if not self.part.exists() or not self.part.stat().st_size:
             return
-        _refuse_others(self.part, "begun", self.path, settings)
+        # Settings are written before the first answer, and removed after the part has its own name.
+        if not self._settings_file.exists():
+            raise OutputError(f"{self.part}: was not begun by this command; delete it or name another --output")
+        _refuse_others(self.part, "begun", self.path, self._settings)
+
+    def _write_settings(self, settings: Mapping[str, Any]) -> None:
+        write_text(self._settings_file, json.dumps(settings, indent=1) + "\n")
 
     def _mend(self) -> int:
         """Cut off what is no whole line; the number of the last question that is answered."""
@@ -102,7 +115,7 @@ class ResumableOutput:
         return last
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
+def _lock(file: FileIO, path: Path) -> None:
     """Keep others from writing the same file; the lock goes with the process, however it ends."""
     try:
         import fcntl
@@ -123,9 +136,10 @@ def check_finished(shard: Path, settings: Mapping[str, Any]) -> None:
     """See that a finished shard is what these settings would make.
 
     Raises:
-        OutputError: it was made with others, or what it was made with is not known.
+        OutputError: it was made with others, what it was made with is not known, or it is not whole.
     """
     _refuse_others(shard, "made", shard, settings)
+    _refuse_cut(shard)
 
 
 def join_shards(path: Path) -> int:
@@ -135,8 +149,8 @@ def join_shards(path: Path) -> int:
         How many answers there are.
 
     Raises:
-        OutputError: no shards, one is missing, not finished or made with other settings than the
-            first, or the output is there already.
+        OutputError: no shards, one is missing, not finished, not whole or made with other settings
+            than the first, or the output is there already.
     """
     if path.exists():
         raise OutputError(f"{path}: is there already; delete it or name another --output")
@@ -152,6 +166,8 @@ def join_shards(path: Path) -> int:
         if not shard.is_file():
             raise OutputError(f"{shard}: is not there; its part of the work is not finished")
     _check_alike(shards)
+    for shard in shards:
+        _refuse_cut(shard)
     rows = 0
     with write_aside(path) as aside, aside.open("wb") as file:
         for _, raw in heapq.merge(*map(_lines, shards)):
@@ -172,6 +188,12 @@ def _check_alike(shards: list[Path]) -> None:
                 f"{shard}: was made with {name} {made!r}, {shards[0].name} with {other!r};"
                 f" delete the wrong one and its .part.json, and make it anew with --shard"
             )
+
+
+def _refuse_cut(shard: Path) -> None:
+    there, written = shard.stat().st_size, _read_settings(shard).get(BYTES)
+    if there != written:
+        raise OutputError(f"{shard}: has {there} bytes, {written} were written; copy it again, or make it anew")
 
 
 def _settings_file(path: Path) -> Path:
@@ -207,12 +229,19 @@ def _refuse_others(file: Path, how: str, path: Path, settings: Mapping[str, Any]
 def _first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
     """Name and both values of the first setting that differs."""
     return next(
-        ((name, there.get(name), here.get(name)) for name in {**here, **there} if there.get(name) != here.get(name)),
+        (
+            (name, there.get(name), here.get(name))
+            for name in {**here, **there}
+            if name != BYTES and there.get(name) != here.get(name)
+        ),
         None,
     )
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     with path.open("rb") as file:
-        for raw in file:
-            yield json.loads(raw)["line"], raw
+        for number, raw in enumerate(file, start=1):
+            try:
+                yield int(json.loads(raw)["line"]), raw
+            except (ValueError, KeyError, TypeError) as error:
+                raise OutputError(f"{path}: line {number} is no answer; copy it again, or make it anew") from error

@@ -18,7 +18,7 @@ from itertools import islice
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
-from polyspan.answering.answerer import Answerer, Answers, Reading, pair_up
+from polyspan.answering.answerer import Answerer, Answers, Reading, pair_up, whole_number
 from polyspan.answering.asked import Asked, AskedError
 from polyspan.answering.words import Words
 
@@ -40,7 +40,7 @@ def call_as_pipeline(
     max_seq_len: int | None = None,
     max_question_len: int | None = None,
     handle_impossible_answer: bool = False,
-    align_to_words: bool = True,
+    align_to_words: bool | None = True,
     padding: object = None,
     batch_size: int | None = None,
     num_workers: int | None = None,
@@ -51,8 +51,9 @@ def call_as_pipeline(
     Args:
         answerer: who answers.
         args: a question and a context; or one example, several, a list or a generator of them: a
-            mapping with ``question`` and ``context``, or an object with ``question_text`` and
-            ``context_text`` such as ``SquadExample``.
+            mapping with ``question`` and ``context``, texts or lists of texts, or an object with
+            ``question_text`` and ``context_text`` such as ``SquadExample``; or a ``Dataset`` of
+            examples.
         inputs: ``question`` and ``context``, strings or lists; or examples as ``data`` or ``X``.
         top_k: how many answers (``topk`` is its old name); 1 by default.
         doc_stride: tokens that consecutive windows share; 128, or half a window if that is less.
@@ -66,16 +67,16 @@ def call_as_pipeline(
 
     Returns:
         A dictionary for one example and ``top_k=1``, a list of dictionaries for more answers, a list
-        with one of these for every example, or an iterator when a generator was given. As in
+        with one of these for every example, or an iterator when a generator or a ``Dataset`` was given. As in
         transformers 4, a list of one example gives that example's result alone.
 
     Raises:
         AskedError: arguments that cannot be understood, or an empty text.
     """
-    window = min(max_seq_len or 384, answerer.longest_window)
-    wanted = _first(top_k, topk, 1)
-    if wanted < 1:
-        raise AskedError(f"top_k must be 1 or more, not {wanted}")
+    window = min(whole_number("max_seq_len", max_seq_len or 384, 8), answerer.longest_window)
+    wanted = whole_number("top_k", _first(top_k, topk, 1), 1)
+    together = whole_number("batch_size", batch_size or 1, 1)
+    align_to_words = align_to_words is not False
     reading = Reading(
         # Of each window; candidates become fewer when they are stretched to the same words.
         top_k=wanted * 2 + 10 if align_to_words else wanted,
@@ -97,7 +98,7 @@ def call_as_pipeline(
 
     examples = read_examples(args, inputs)
     if isinstance(examples, GeneratorType):
-        return _stream(examples, answer, batch_size or 1)
+        return _stream(examples, answer, together)
     asked = [read_example(example) for example in examples]
     results = answer(asked)
     return results[0] if len(results) == 1 else results
@@ -115,14 +116,15 @@ def read_examples(args: tuple[Any, ...], inputs: Mapping[str, Any]) -> Iterable[
     elif "X" in inputs or "data" in inputs:
         given = inputs.get("X", inputs.get("data"))
     elif "question" in inputs and "context" in inputs:
-        question, context = inputs["question"], inputs["context"]
-        if not all(isinstance(part, str | list | tuple) for part in (question, context)):
-            raise AskedError("question and context must be texts or lists of texts")
-        return pair_up(question, context)
+        return pair_up(inputs["question"], inputs["context"])
     else:
         raise AskedError("nothing is asked: give question= and context=")
+    if isinstance(given, Mapping) and any(isinstance(given.get(key), list) for key in ("question", "context")):
+        return pair_up(*(_part(given, key) for key in ("question", "context")))
     if isinstance(given, Mapping) or hasattr(given, "question_text"):
         return [given]
+    if not isinstance(given, Iterable) and hasattr(given, "__len__") and hasattr(given, "__getitem__"):
+        return (given[at] for at in range(len(given)))  # a torch Dataset
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise AskedError("an example must be a mapping with 'question' and 'context', or a SquadExample")
     return given if isinstance(given, GeneratorType) else list(given)
@@ -137,13 +139,16 @@ def read_example(example: Any) -> Asked:
     if isinstance(example, Asked):
         return example
     if isinstance(example, Mapping):
-        for key in ("question", "context"):
-            if key not in example:
-                raise AskedError(f"an example has no {key!r}")
-        return Asked(example["question"], example["context"])
+        return Asked(_part(example, "question"), _part(example, "context"))
     if hasattr(example, "question_text") and hasattr(example, "context_text"):
         return Asked(example.question_text, example.context_text)
     raise AskedError("an example must be a mapping with 'question' and 'context', or a SquadExample")
+
+
+def _part(example: Mapping[str, Any], key: str) -> Any:
+    if key not in example:
+        raise AskedError(f"an example has no {key!r}")
+    return example[key]
 
 
 def _join(found: Answers, context: str, words: Words | None, handle_impossible: bool) -> list[dict[str, Any]]:

@@ -107,6 +107,8 @@ def predict_file(
         OutputError: the output is there, cannot be written, or was begun or made with other settings.
     """
     mine = shard_path(output, *shard)
+    if output.exists() and path.exists() and output.samefile(path):
+        raise OutputError(f"{output}: holds the questions; name another --output")
     if output.exists() and mine != output:
         raise OutputError(f"{output}: is there already; delete it or name another --output")
     if mine.exists() and mine != output:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from polyspan.corpus.squad import read_json
 from polyspan.corpus.table import delimiter_of
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".json")
+KNOWN = ("id", "question", "context", "language", "question_language", "context_language")
 LONGEST_FIELD = 2**31 - 1  # the csv module's own limit is far below a long context
 
 
@@ -31,7 +33,7 @@ class Record:
     """
 
     line: int
-    id: str | None
+    id: str | int | None
     asked: Asked
     languages: tuple[str, str] | None
 
@@ -94,26 +96,35 @@ def _table(path: Path) -> Iterator[Record | BadRecord]:
     csv.field_size_limit(LONGEST_FIELD)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         first = file.readline()
-        file.seek(0)
-        rows = csv.reader(file, delimiter=delimiter_of(path, first), strict=True)
+        # A spreadsheet may say in a line of its own what separates its cells.
+        stated = re.fullmatch(r"sep=(.)\s*", first)
+        skipped = 1 if stated else 0
+        if not stated:
+            file.seek(0)
+        rows = csv.reader(file, delimiter=stated[1] if stated else delimiter_of(path, first), strict=True)
         try:
             header = [name.strip().lower() for name in next(rows, [])]
         except csv.Error as error:
-            raise CorpusError(f"{path}: line 1: not a readable row ({error})") from error
+            raise CorpusError(f"{path}: line {1 + skipped}: not a readable row ({error})") from error
         for name in ("question", "context"):
             if name not in header:
-                raise CorpusError(f"{path}: line 1: no column named {name!r}; the table has {', '.join(header)}")
+                raise CorpusError(
+                    f"{path}: line {1 + skipped}: no column named {name!r}; the table has {', '.join(header)}"
+                )
+        if twice := [name for name in KNOWN if header.count(name) > 1]:
+            raise CorpusError(f"{path}: line {1 + skipped}: two columns are named {twice[0]!r}; keep one")
         while True:
-            line = rows.line_num + 1
+            line = rows.line_num + skipped + 1
             try:
                 row = next(rows)
             except StopIteration:
                 return
             except csv.Error as error:
-                if rows.line_num > line:  # the lines after it were taken for its text, so it cannot be passed over
+                # Where lines after it were taken for its text, it cannot be passed over.
+                if rows.line_num + skipped > line:
                     raise CorpusError(
                         f"{path}: line {line}: the quotes of this row do not end where a cell does ({error},"
-                        f" line {rows.line_num}); close them, and write a quote within a cell twice"
+                        f" line {rows.line_num + skipped}); close them, and write a quote within a cell twice"
                     ) from error
                 yield BadRecord(line, f"not a readable row ({error})")
                 continue
@@ -143,6 +154,8 @@ def _squad(path: Path) -> Iterator[Record | BadRecord]:
 
 def _record(line: int, row: Mapping[str, Any]) -> Record | BadRecord:
     id_ = row.get("id")
+    if id_ is not None and (isinstance(id_, bool) or not isinstance(id_, str | int)):
+        return BadRecord(line, f"the id is neither text nor a whole number but {type(id_).__name__}")
     shared = row.get("language")
     languages = [row.get(f"{side}_language") or shared for side in ("question", "context")]
     known = all(isinstance(language, str) and language for language in languages)
@@ -154,7 +167,7 @@ def _record(line: int, row: Mapping[str, Any]) -> Record | BadRecord:
         return BadRecord(line, str(error))
     return Record(
         line,
-        None if id_ in (None, "") else str(id_),
+        None if id_ == "" else id_,
         asked,
         (str(languages[0]), str(languages[1])) if known else None,
     )

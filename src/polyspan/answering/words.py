@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,20 +18,37 @@ class Words:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, text: str) -> None:
         encoded = tokenizer(text, add_special_tokens=False, verbose=False)
-        self._encoding = encoded.encodings[0] if encoded.encodings else None
         self._text = text
+        self._tokens: list[tuple[int, int, int]] = []
+        self._stretch: dict[int, tuple[int, int]] = {}
+        # The tokeniser's own look-ups go through the whole text each time.
+        for encoding in (encoded.encodings or ())[:1]:
+            for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+                if word is None:
+                    continue
+                known = self._stretch.get(word, (start, end))
+                self._stretch[word] = min(start, known[0]), max(end, known[1])
+                if end > start:
+                    self._tokens.append((start, end, word))
+        self._starts = [start for start, _, _ in self._tokens]
 
     def around(self, start: int, end: int) -> tuple[int, int]:
         """The words that ``text[start:end]`` touches, without white space at the edges."""
-        if self._encoding is None or start >= end:
+        if start >= end:
             return start, end
-        first, last = self._encoding.char_to_word(start), self._encoding.char_to_word(end - 1)
-        if first is not None and (stretch := self._encoding.word_to_chars(first)) is not None:
-            start = min(start, stretch[0])
-        if last is not None and (stretch := self._encoding.word_to_chars(last)) is not None:
-            end = max(end, stretch[1])
+        start = min(start, self._word_at(start, (start, end))[0])
+        end = max(end, self._word_at(end - 1, (start, end))[1])
         while start < end and self._text[start].isspace():
             start += 1
         while end > start and self._text[end - 1].isspace():
             end -= 1
         return start, end
+
+    def _word_at(self, character: int, otherwise: tuple[int, int]) -> tuple[int, int]:
+        """Where the word begins and ends whose token holds this character."""
+        at = bisect_right(self._starts, character) - 1
+        while at > 0 and self._tokens[at - 1][1] > character:  # tokens can share characters: the first
+            at -= 1
+        if at < 0 or character >= self._tokens[at][1]:
+            return otherwise
+        return self._stretch[self._tokens[at][2]]

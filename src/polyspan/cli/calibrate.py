@@ -41,12 +41,12 @@ def calibrate(
 
     from polyspan.experiments.calibrate import CalibrateError, Rows
     from polyspan.experiments.calibrate import calibrate as run
-    from polyspan.models import load_model
+    from polyspan.models import load_reader
 
     if save and not Path(model).expanduser().is_dir():
         raise CalibrateError(f"{model}: --save writes into a model's folder, and this is a name; use a folder")
     kept = tuple(languages.split(",")) if languages else None
-    loaded = load_model(model)
+    loaded = load_reader(model)
     calibration, measured = run(
         loaded,
         Rows(data, kind, kept, limit, no_answer_share),

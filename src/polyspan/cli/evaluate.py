@@ -36,7 +36,7 @@ def evaluate(
     from polyspan.experiments.evaluate import evaluate_model, refuse_other_evaluation
     from polyspan.experiments.leakage import check_evaluation
     from polyspan.experiments.recipe import Evaluation, RecipeError
-    from polyspan.models import load_model
+    from polyspan.models import load_reader
 
     try:
         evaluation = Evaluation.model_validate(
@@ -54,7 +54,7 @@ def evaluate(
     console = Console(stderr=True)
     if output is not None:
         refuse_other_evaluation(output, model, evaluation)
-    loaded = load_model(model)
+    loaded = load_reader(model)
     check_evaluation(model, evaluation, output, leakage, console)
     matrix = evaluate_model(loaded.model, loaded.tokenizer, evaluation, output, console, full_path(model))
     if as_json:

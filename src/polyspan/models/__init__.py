@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from polyspan.models.load import LoadedModel, ModelError, load_model, pack_model, save_model
+    from polyspan.models.load import LoadedModel, ModelError, load_model, load_reader, pack_model, save_model
 
-__all__ = ["LoadedModel", "ModelError", "load_model", "pack_model", "save_model"]
+__all__ = ["LoadedModel", "ModelError", "load_model", "load_reader", "pack_model", "save_model"]
 
 
 def __getattr__(name: str) -> Any:

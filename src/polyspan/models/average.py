@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from polyspan.models.load import LoadedModel, ModelError, load_model
+from polyspan.models.load import LoadedModel, ModelError, load_reader
 
 
 @torch.no_grad()
@@ -39,11 +39,7 @@ def average_models(names: Sequence[str], shares: Sequence[float] | None = None) 
     total: dict[str, torch.Tensor] = {}
     first: LoadedModel | None = None
     for name, share in zip(names, shares, strict=True):
-        loaded = load_model(name)
-        if loaded.fresh_head:
-            raise ModelError(
-                f"{name}: has no question-answering head, and one drawn at random says nothing; train it first"
-            )
+        loaded = load_reader(name)
         first = first or loaded
         weights = dict(loaded.model.named_parameters())
         if total and {key: value.shape for key, value in weights.items()} != {k: v.shape for k, v in total.items()}:

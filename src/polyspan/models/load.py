@@ -169,6 +169,20 @@ def save_around_weights(config: PreTrainedConfig, tokenizer: PreTrainedTokenizer
         (folder / "config.json").write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def load_reader(name: str, attn_implementation: str | None = None) -> LoadedModel:
+    """Load a model that can be asked, as `load_model` does.
+
+    Raises:
+        ModelError: it cannot be loaded, or has no question-answering head of its own.
+    """
+    loaded = load_model(name, attn_implementation)
+    if loaded.fresh_head:
+        raise ModelError(
+            f"{name}: has no question-answering head, and one drawn at random says nothing; train it first"
+        )
+    return loaded
+
+
 def resolve_model(name: str) -> str:
     """The folder of a shipped name or of the embedded encoder; any other name as it is."""
     if name == EMBEDDED:
