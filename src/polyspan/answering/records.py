@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from polyspan.answering.asked import Asked, AskedError, check_asked, refuse_halv
 from polyspan.corpus.load import refuse_packed
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.squad import read_json
-from polyspan.corpus.table import delimiter_of
+from polyspan.corpus.table import delimiter_of, stated_delimiter
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".json")
 KNOWN = ("id", "question", "context", "language", "question_language", "context_language")
@@ -96,12 +95,11 @@ def _table(path: Path) -> Iterator[Record | BadRecord]:
     csv.field_size_limit(LONGEST_FIELD)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         first = file.readline()
-        # A spreadsheet may say in a line of its own what separates its cells.
-        stated = re.fullmatch(r"sep=(.)\s*", first)
+        stated = stated_delimiter(first)
         skipped = 1 if stated else 0
         if not stated:
             file.seek(0)
-        rows = csv.reader(file, delimiter=stated[1] if stated else delimiter_of(path, first), strict=True)
+        rows = csv.reader(file, delimiter=stated or delimiter_of(path, first), strict=True)
         try:
             header = [name.strip().lower() for name in next(rows, [])]
         except csv.Error as error:

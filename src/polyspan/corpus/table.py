@@ -48,6 +48,12 @@ def read_table(path: Path, problems: Problems) -> ParallelCorpus:
     return builder.build()
 
 
+def stated_delimiter(first: str) -> str | None:
+    """What separates cells, where a spreadsheet says so in a line of its own (``sep=;``); None elsewhere."""
+    stated = re.fullmatch(r"sep=(.)\s*", first)
+    return stated[1] if stated else None
+
+
 def delimiter_of(path: Path, first: str) -> str:
     """What separates the cells of a table: a tab in a .tsv, else what its first line has most of."""
     return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
@@ -55,9 +61,8 @@ def delimiter_of(path: Path, first: str) -> str:
 
 def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
     first, *rest = text.splitlines(keepends=True)
-    # A spreadsheet may say in a line of its own what separates its cells.
-    if stated := re.fullmatch(r"sep=(.)\s*", first):
-        delimiter, text, skipped = stated[1], "".join(rest), 1
+    if stated := stated_delimiter(first):
+        delimiter, text, skipped = stated, "".join(rest), 1
     else:
         delimiter, skipped = delimiter_of(path, first), 0
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # no cell is longer
