@@ -209,9 +209,9 @@ def _contrasts(settings: Sequence[Setting]) -> dict[str, list[tuple[Setting, Set
             if a is not b and _alike(a, b, "objective.coefficient", "objective.level")
         ],
         "More target languages": [
-            (a, b)
-            for a, b in pairwise(sorted(trained, key=lambda setting: _order(setting.first)))
-            if a.first.method == b.first.method and _alike(b, a, "data.target_languages")
+            (more, fewer)
+            for fewer, more in pairwise(sorted(trained, key=lambda setting: _order(setting.first)))
+            if fewer.first.method == more.first.method and _alike(more, fewer, "data.target_languages")
         ],
     }
 
