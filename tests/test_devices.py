@@ -51,7 +51,7 @@ def test_precision_is_chosen_by_the_device(monkeypatch: pytest.MonkeyPatch) -> N
     assert not device_arguments("fp32")["bf16"]
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for there in (True, False):
-        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda there=there: there)
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation, there=there: there)
         assert device_arguments("auto")["bf16"] is there
 
 

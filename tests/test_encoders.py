@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from polyspan.answering.evidence import gather
 from polyspan.corpus import load_corpus
 from polyspan.encoding.predict import predict
+from polyspan.experiments.evaluate import evaluate_model
+from polyspan.experiments.recipe import Evaluation
 from polyspan.experiments.run import run_recipe
 from polyspan.experiments.set_up import training_attention
 from polyspan.models import ModelError, load_model
@@ -108,3 +112,21 @@ def test_no_more_tokens_are_read_than_there_are_positions(tmp_path: Path) -> Non
     assert loaded.model(input_ids=ids).start_logits.shape == (1, 512)
     with pytest.raises((IndexError, RuntimeError)):
         loaded.model(input_ids=torch.full((1, 513), 5))
+
+
+def test_evaluation_reads_no_more_than_the_model_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load_model(str(xlm_roberta(tmp_path)))
+    loaded.tokenizer.model_max_length = 100
+    read: list[int] = []
+    forward = loaded.model.forward
+
+    def counted(*args: Any, **inputs: Any) -> Any:
+        read.append(inputs["input_ids"].shape[1])
+        return forward(*args, **inputs)
+
+    monkeypatch.setattr(loaded.model, "forward", counted)
+    asked = Evaluation(path="commons/test", languages=["en"], limit=2)
+    evaluate_model(loaded.model, loaded.tokenizer, asked, None, quiet())
+    corpus = load_corpus("commons/test", languages=["en"])
+    gather(loaded.model, loaded.tokenizer, corpus, list(corpus.pairs())[:2], "mlqa")
+    assert set(read) == {96}  # the multiple of 8 below 100

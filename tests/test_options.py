@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from io import StringIO
@@ -20,8 +21,9 @@ from polyspan.corpus import CorpusError, Pair, load_corpus, sample_pairs
 from polyspan.encoding import make_windows, tokenise_corpus
 from polyspan.encoding.crops import crop
 from polyspan.encoding.windows import Windows, build_batch
+from polyspan.experiments.leakage import model_history
 from polyspan.experiments.prepare import Prepared, prepare
-from polyspan.experiments.recipe import Data
+from polyspan.experiments.recipe import Data, Recipe, dump_recipe, load_recipe
 from polyspan.experiments.run import read_metrics, run_recipe
 from polyspan.experiments.set_up import RunError, make_trainer
 from polyspan.models import LoadedModel, load_model
@@ -205,12 +207,15 @@ def test_a_question_without_an_answer_keeps_a_stretch_and_moves_no_other(loaded:
 
 def test_replayed_questions_stand_beside_the_sample(tmp_path: Path) -> None:
     table = tmp_path / "more.csv"
-    rows = ["id,language,context,question,answer"]
-    rows += [f"r{n},en,The tower has {n} steps.,How many steps has it?,{n}" for n in range(6)]
-    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    rows = ["id,language,context,question,answer,answer_start"]
+    rows += [f"r{n},en,The tower has {n} steps.,How many steps has it?,{n},14" for n in range(6)]
     plain = prepare(Data(path="commons/train", target_languages=1), seed=2)
-    replay = {"path": str(table), "kind": "table", "seeds": 4}
+    rows.append("r6,en,A tower by a tower.,What stands by it?,tower,2")
+    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    replay = {"path": str(table), "kind": "table", "seeds": 4, "certain_answers": True}
     both = prepare(Data.model_validate({"path": "commons/train", "target_languages": 1, "replay": replay}), seed=2)
+    left_out = {"replay: answer stands elsewhere too": 1, "replay: beyond the number of seeds": 2}
+    assert both.dropped == plain.dropped | left_out
     assert list(both.pairs)[: len(plain.pairs)] == list(plain.pairs)
     added = list(both.pairs)[len(plain.pairs) :]
     assert len({pair.id for pair in added}) == len(added) == 4
@@ -298,3 +303,28 @@ def test_thinning_keeps_some_pairs_of_every_seed_and_leans_to_none() -> None:
     assert abs(sum(diagonal) / len(diagonal) - 1 / 7) < 4 * math.sqrt(6 / 49 / len(diagonal))
     few = prepare(Data(path="commons/train", target_languages=1, pairs_per_seed=9), seed=5)
     assert len(few.pairs) == 4 * len(few.corpus)
+
+
+@pytest.mark.parametrize(("key", "value"), [("coefficient", "ap"), ("teacher", "recall"), ("temperature", 4)])
+def test_what_does_nothing_without_a_teacher_is_refused(key: str, value: object, tmp_path: Path) -> None:
+    tree = {"run_dir": tmp_path, "data": {"path": "commons/train"}, "objective": {key: value}}
+    with pytest.raises(ValidationError, match=f"{key} does nothing without a teacher; set alpha_kl"):
+        Recipe.model_validate(tree)
+    Recipe.model_validate(tree | {"objective": {key: value, "alpha_kl": 0}})  # said, so meant
+
+
+def test_settings_keep_what_is_quoted_and_read_powers_of_ten(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("run_dir: runs/x\ndata: {path: commons/train}\n", encoding="utf-8")
+    quoted = ["run_dir='2024'", 'data.path="1e5"', "data.source_language=nan", "training.learning_rate=3e-5"]
+    read = load_recipe(file, quoted)
+    assert (str(read.run_dir), read.data.path, read.data.source_language) == ("2024", "1e5", "nan")
+    assert read.training.learning_rate == 3e-5
+
+
+def test_a_recipe_beside_an_encoder_is_not_what_it_was_trained_with(model: Path, tmp_path: Path) -> None:
+    for name, expected in (("encoder", []), ("model", [str(model)])):
+        folder = tmp_path / name
+        shutil.copytree(model, folder)
+        (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe(model, tmp_path)), encoding="utf-8")
+        assert [trained.model for _, trained in model_history(str(folder))] == expected

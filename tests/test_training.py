@@ -32,6 +32,7 @@ from polyspan.models import load_model
 from polyspan.training.batches import EpochBatches
 from polyspan.training.progress import ProgressBar
 from polyspan.training.teacher import Teacher, TeacherGenerations
+from polyspan.training.trainer import DivergedError
 from tiny_models import tiny_bert, tiny_unigram
 from tiny_runs import digest, quiet, recipe
 
@@ -133,6 +134,12 @@ def test_divergence_is_zero_in_the_first_step_and_the_log_is_whole(model: Path, 
     data = json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))
     assert data["seeds"] == 3
     assert data["pairs"] == 3 * 3 * 3
+
+
+def test_a_training_that_diverges_ends_with_an_error_and_without_a_model(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"the loss of step \d+ is not a number.*lower training\.learning_rate"):
+        run_recipe(recipe(model, tmp_path, training={"learning_rate": 1e30}), quiet())
+    assert not (tmp_path / "model").exists()
 
 
 def test_frozen_parts_stay_and_the_rest_moves(model: Path, tmp_path: Path) -> None:

@@ -18,7 +18,11 @@ from transformers import (
     DistilBertModel,
     ModernBertConfig,
     ModernBertModel,
+    MPNetConfig,
+    MPNetModel,
     PreTrainedTokenizerFast,
+    RemBertConfig,
+    RemBertModel,
     XLMRobertaConfig,
     XLMRobertaModel,
 )
@@ -123,10 +127,28 @@ def modern_bert(folder: Path) -> Path:
     return _save(ModernBertModel, config, tokenizer, folder / "modern-bert")
 
 
+def rem_bert(folder: Path) -> Path:
+    """Adds whatever mask it gets to its scores: its attention cannot be exchanged."""
+    tokenizer = _unigram(folder)
+    config = RemBertConfig(
+        vocab_size=len(tokenizer), pad_token_id=1, input_embedding_size=16, output_embedding_size=32, **SIZES
+    )
+    return _save(RemBertModel, config, tokenizer, folder / "rem-bert")
+
+
+def mp_net(folder: Path) -> Path:
+    """Adds its mask too; positions begin after that of padding."""
+    tokenizer = _unigram(folder)
+    config = MPNetConfig(vocab_size=len(tokenizer), pad_token_id=1, max_position_embeddings=514, **SIZES)
+    return _save(MPNetModel, config, tokenizer, folder / "mp-net")
+
+
 ENCODERS: dict[str, Callable[[Path], Path]] = {
     "bert": bert,
     "distil-bert": distil_bert,
     "xlm-roberta": xlm_roberta,
     "deberta-v2": deberta_v2,
     "modern-bert": modern_bert,
+    "rem-bert": rem_bert,
+    "mp-net": mp_net,
 }

@@ -12,5 +12,5 @@ def multiplies_in_bf16(device: str) -> bool:
         device: its type, such as "cpu" or "cuda".
     """
     if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

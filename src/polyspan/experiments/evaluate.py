@@ -19,8 +19,7 @@ from polyspan.processes import is_main_process, join_group, join_shares, share
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from torch import nn
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from polyspan.evaluation.matrix import ScoreMatrix
 
@@ -28,7 +27,7 @@ SCORES = "scores.json"
 
 
 def evaluate_model(
-    model: nn.Module,
+    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     evaluation: Evaluation,
     folder: Path | None,
@@ -45,18 +44,21 @@ def evaluate_model(
         name: of the model, for the record in the folder.
     """
     from polyspan.encoding.predict import inference_precision, predict
+    from polyspan.encoding.windows import MAX_LENGTH
     from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_rows, write_predictions
     from polyspan.evaluation.matrix import ScoreMatrix
     from polyspan.evaluation.other_scores import other_scores
+    from polyspan.models.load import longest_window
 
     began = time.monotonic()
-    model.to(join_group())
+    model.to(join_group())  # type: ignore[arg-type]
     console.quiet = console.quiet or not is_main_process()
     corpus = load_corpus(evaluation.path, kind=evaluation.kind, languages=evaluation.languages)
     kind = evaluation.kind or guess_kind(evaluation.path)
     pairs = limit_pairs(corpus.pairs(), evaluation.limit)
+    window = min(MAX_LENGTH, longest_window(model.config, tokenizer))
     with counting(console, "evaluating") as count, inference_precision(model):
-        mine = predict(model, tokenizer, corpus, share(pairs), evaluation.top_k, progress=count)
+        mine = predict(model, tokenizer, corpus, share(pairs), evaluation.top_k, window, progress=count)
     predictions = join_shares(mine, len(pairs))
     seconds = time.monotonic() - began
     rules = rules_for(None if is_shipped(evaluation.path) else kind, corpus.languages)

@@ -14,7 +14,7 @@ from polyspan.corpus.load import load_corpus
 from polyspan.corpus.model import ParallelCorpus
 from polyspan.errors import PolyspanError
 from polyspan.experiments.prepare import prepare
-from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, load_recipe
+from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Evaluation, Recipe, load_recipe
 from polyspan.files import write_text
 
 if TYPE_CHECKING:
@@ -149,9 +149,17 @@ def _guard(evaluation: Evaluation | None, policy: str, console: Console) -> Guar
 
 
 def model_history(model: str) -> Iterator[tuple[str, Recipe]]:
-    """The models a model comes from, newest first, each with the recipe in the run folder around it."""
+    """The models a model comes from, newest first, each with the recipe in the run folder around it.
+
+    A run's model lies in the folder ``model`` of the run; a recipe beside another folder is somebody's own file.
+    """
     seen: set[Path] = set()
-    while (file := Path(model).resolve().parent / RECIPE_FILE).is_file() and Path(model).is_dir() and file not in seen:
+    while (
+        (folder := Path(model).resolve()).name == MODEL_FOLDER
+        and folder.is_dir()
+        and (file := folder.parent / RECIPE_FILE).is_file()
+        and file not in seen
+    ):
         seen.add(file)
         recipe = load_recipe(file)
         yield model, recipe

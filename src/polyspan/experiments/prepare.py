@@ -85,7 +85,7 @@ def prepare(data: Data, seed: int) -> Prepared:
                 f"data.pair_weights: {data.pair_weights}: {error}; evaluate these languages too, or leave the key out"
             ) from error
     if data.replay is not None:
-        replayed = _replayed(data.replay, seed, data.on_bad, problems)
+        replayed = _replayed(data.replay, seed, data.on_bad, problems, dropped)
         corpus = corpus.joined(replayed)
         pairs = PairTable.of([*pairs, *diagonal_pairs(replayed)])
     return Prepared(corpus, pairs, dict(+dropped), problems)
@@ -109,11 +109,16 @@ def read_need(path: Path) -> dict[tuple[str, str], float]:
         ) from error
 
 
-def _replayed(replay: Replay, seed: int, on_bad: Literal["fail", "skip"], problems: list[Problem]) -> ParallelCorpus:
+def _replayed(
+    replay: Replay, seed: int, on_bad: Literal["fail", "skip"], problems: list[Problem], dropped: Counter[str]
+) -> ParallelCorpus:
     corpus = load_corpus(replay.path, kind=replay.kind, languages=replay.languages, on_bad=on_bad, problems=problems)
-    kept = _certain(corpus, "data.replay", Counter()) if replay.certain_answers else list(corpus.seeds.values())
+    own: Counter[str] = Counter()
+    kept = _certain(corpus, "data.replay", own) if replay.certain_answers else list(corpus.seeds.values())
     if replay.seeds is not None and replay.seeds < len(kept):
+        own["beyond the number of seeds"] = len(kept) - replay.seeds
         kept = random.Random(seed).sample(kept, replay.seeds)
+    dropped.update({f"replay: {reason}": count for reason, count in own.items()})
     return corpus.subset(item.id for item in kept)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
@@ -14,6 +15,8 @@ from polyspan.experiments.shipped import shipped_recipes
 from polyspan.experiments.yaml_file import parse_yaml, read_mapping
 
 RECIPE_FILE = "recipe.yaml"
+MODEL_FOLDER = "model"
+"""Of a run's folder."""
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 NotNegative = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -165,6 +168,21 @@ class Evaluation(Section):
     """Answers of each row to keep, best first; the table of answer ranks counts among them."""
 
 
+_OF_A_TEACHER = (
+    "temperature",
+    "scale_by_temperature",
+    "coefficient",
+    "level",
+    "k",
+    "delta",
+    "teacher",
+    "teacher_question",
+    "teacher_every",
+    "teacher_decay",
+)
+"""Keys of the objective that are about what a teacher says."""
+
+
 class Recipe(Section):
     """A run from data to scores."""
 
@@ -190,6 +208,9 @@ class Recipe(Section):
     def _consistent(self) -> Self:
         if not self.objective.alpha_ce and not self.objective.alpha_kl:
             raise ValueError("objective: alpha_ce and alpha_kl are both 0, nothing would be learnt")
+        set_keys = self.objective.model_fields_set
+        if "alpha_kl" not in set_keys and (idle := [key for key in _OF_A_TEACHER if key in set_keys]):
+            raise ValueError(f"objective: {idle[0]} does nothing without a teacher; set alpha_kl, to 1 for instance")
         if self.objective.teacher_question != "same":
             if self.objective.teacher == "ema":
                 raise ValueError("objective: a teacher that moves every step (ema) cannot be asked other questions")
@@ -267,21 +288,14 @@ def _apply(tree: dict[str, Any], setting: str) -> None:
         if not isinstance(tree, dict):
             raise RecipeError(f"--set {setting}: {section!r} is a value, not a section")
     try:
-        tree[last] = _number(parse_yaml(value))
+        tree[last] = float(value) if _POWER_OF_TEN.fullmatch(value) else parse_yaml(value)
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or "not a YAML value"
         raise RecipeError(f"--set {setting}: cannot be read ({problem}); put quotes around the value") from error
 
 
-def _number(value: Any) -> Any:
-    """YAML reads 5e-5 as text; a person means the number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
+_POWER_OF_TEN = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+\s*")
+"""YAML reads 5e-5 as text; a person means the number."""
 
 _SECTIONS = {
     "data": Data,

@@ -84,8 +84,9 @@ def matmul_attention(
 def register() -> str:
     """Make the name known to ``transformers``; returns it."""
     from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
+    from transformers.masking_utils import eager_mask
 
     AttentionInterface.register(NAME, matmul_attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
+    # Numbers to add, not booleans: encoders without exchangeable attention add whatever mask they get to their scores.
+    AttentionMaskInterface.register(NAME, eager_mask)
     return NAME

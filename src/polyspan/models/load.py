@@ -144,11 +144,15 @@ def load_tokenizer(name: str, place: str) -> PreTrainedTokenizerBase:
 
 
 def longest_window(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
-    """The most tokens, special ones included, that a model reads at once; a huge number where none is told."""
+    """The most tokens, special ones included, that a model reads at once; a huge number where none is told.
+
+    A multiple of 8, as batches are padded to one.
+    """
     positions = getattr(config, "max_position_embeddings", None) or UNLIMITED
     if config.model_type in COUNT_FROM_PADDING:
         positions -= (config.pad_token_id or 0) + 1
-    return int(min(tokenizer.model_max_length, positions, UNLIMITED))
+    most = int(min(tokenizer.model_max_length, positions, UNLIMITED))
+    return most - most % 8
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -18,6 +18,7 @@ from transformers import Trainer, TrainingArguments
 
 from polyspan.encoding.precision import multiplies_in_bf16
 from polyspan.encoding.windows import Windows
+from polyspan.errors import PolyspanError
 from polyspan.objectives import Losses, Weights, combined_loss, trust_sum
 from polyspan.training.batches import INDICES, WINDOWS, EpochBatches, EpochOrder, train_loader
 from polyspan.training.checkpoints import PREFIX, SAVING, Conditions, Kept, publish
@@ -46,6 +47,10 @@ class Step:
     windows: Tensor
     batches: int
     mean_trust: Tensor | None
+
+
+class DivergedError(PolyspanError):
+    """A loss that is no number any more."""
 
 
 class SpanTrainer(Trainer):
@@ -248,6 +253,11 @@ class SpanTrainer(Trainer):
         if len(self._losses) == self._step.batches:
             self.last_losses = Losses(*reduce(torch.stack(self._losses).sum(dim=0), "sum"))
             self._losses = []
+            if not torch.isfinite(self.last_losses.total):
+                raise DivergedError(
+                    f"the loss of step {self.state.global_step + 1} is not a number: the training diverged; take a"
+                    " lower training.learning_rate, or training.precision=fp32 where it was fp16, and another run_dir"
+                )
 
     def _get_output_dir(self, trial: Any) -> str:
         folder = super()._get_output_dir(trial)
