@@ -20,8 +20,16 @@ from tiny_runs import digest, quiet, recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SHARED = {"bert": True, "distil-bert": True, "xlm-roberta": True, "modern-bert": True, "deberta-v2": False}
-"""DeBERTa's layers all read relative positions, which are trained."""
+SHARED = {
+    "bert": True,
+    "distil-bert": True,
+    "xlm-roberta": True,
+    "modern-bert": True,
+    "deberta-v2": False,
+    "rem-bert": False,
+    "mp-net": False,
+}
+"""DeBERTa's and MPNet's layers all read relative positions, RemBERT's a projection of embeddings, which are trained."""
 
 
 def frozen(folder: Path, embeddings: bool = True, layers: int = 1, dropout: float | None = 0.0) -> Any:
