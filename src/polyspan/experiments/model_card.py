@@ -24,7 +24,7 @@ from polyspan.evaluation.matrix import AVERAGES, METRICS, NOTHING, Average, Metr
 from polyspan.evaluation.rows import PREDICTIONS, Method, read_rows
 from polyspan.experiments.leakage import LEAKAGE_FILE
 from polyspan.experiments.provenance import Provenance, Source, data_source, provenance
-from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, dump_recipe, load_recipe
+from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Evaluation, Recipe, dump_recipe, load_recipe
 from polyspan.files import write_text
 from polyspan.models.load import CALIBRATION_FILE
 
@@ -57,7 +57,7 @@ def write_model_card(folder: Path) -> Path:
     Raises:
         CardError: the folder holds no finished run, or a broken file.
     """
-    model = folder / "model"
+    model = folder / MODEL_FOLDER
     if not (folder / RECIPE_FILE).is_file() or not model.is_dir():
         raise CardError(f"{folder}: holds no finished run; `polyspan train` makes one")
     recipe = load_recipe(folder / RECIPE_FILE)

@@ -68,9 +68,7 @@ def prepare(data: Data, seed: int) -> Prepared:
         before = len(kept)
         kept = _spread(kept, data.questions_per_passage, data.source_language, generator)
         dropped["more questions of a passage"] = before - len(kept)
-    if data.seeds is not None and data.seeds < len(kept):
-        dropped["beyond the number of seeds"] = len(kept) - data.seeds
-        kept = generator.sample(kept, data.seeds)
+    kept = _some(kept, data.seeds, generator, dropped)
     corpus = corpus.subset(item.id for item in kept)
     if data.sampling == "diagonal":
         pairs: Sequence[Pair] = diagonal_pairs(corpus)
@@ -115,11 +113,16 @@ def _replayed(
     corpus = load_corpus(replay.path, kind=replay.kind, languages=replay.languages, on_bad=on_bad, problems=problems)
     own: Counter[str] = Counter()
     kept = _certain(corpus, "data.replay", own) if replay.certain_answers else list(corpus.seeds.values())
-    if replay.seeds is not None and replay.seeds < len(kept):
-        own["beyond the number of seeds"] = len(kept) - replay.seeds
-        kept = random.Random(seed).sample(kept, replay.seeds)
+    kept = _some(kept, replay.seeds, random.Random(seed), own)
     dropped.update({f"replay: {reason}": count for reason, count in own.items()})
     return corpus.subset(item.id for item in kept)
+
+
+def _some(kept: list[Seed], number: int | None, generator: random.Random, dropped: Counter[str]) -> list[Seed]:
+    if number is None or number >= len(kept):
+        return kept
+    dropped["beyond the number of seeds"] = len(kept) - number
+    return generator.sample(kept, number)
 
 
 def _certain(corpus: ParallelCorpus, section: str, dropped: Counter[str]) -> list[Seed]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from polyspan.errors import PolyspanError
 from polyspan.experiments.model_card import CARD, write_model_card
-from polyspan.experiments.recipe import RECIPE_FILE
+from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE
 
 MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", CARD]
 
@@ -36,7 +36,7 @@ def push_model(folder: Path, repo_id: str, public: bool = False, message: str | 
     from huggingface_hub import HfApi, ModelCard
 
     is_run = (folder / RECIPE_FILE).is_file()
-    model = folder / "model" if is_run else folder
+    model = folder / MODEL_FOLDER if is_run else folder
     if not (model / "config.json").is_file() or not any(model.glob("*.safetensors")):
         raise PushError(f"{folder}: holds no model (config.json and *.safetensors)")
     if not (model / CARD).is_file():

@@ -168,21 +168,6 @@ class Evaluation(Section):
     """Answers of each row to keep, best first; the table of answer ranks counts among them."""
 
 
-_OF_A_TEACHER = (
-    "temperature",
-    "scale_by_temperature",
-    "coefficient",
-    "level",
-    "k",
-    "delta",
-    "teacher",
-    "teacher_question",
-    "teacher_every",
-    "teacher_decay",
-)
-"""Keys of the objective that are about what a teacher says."""
-
-
 class Recipe(Section):
     """A run from data to scores."""
 
@@ -208,8 +193,9 @@ class Recipe(Section):
     def _consistent(self) -> Self:
         if not self.objective.alpha_ce and not self.objective.alpha_kl:
             raise ValueError("objective: alpha_ce and alpha_kl are both 0, nothing would be learnt")
-        set_keys = self.objective.model_fields_set
-        if "alpha_kl" not in set_keys and (idle := [key for key in _OF_A_TEACHER if key in set_keys]):
+        given = self.objective.model_fields_set
+        idle = [key for key in Objective.model_fields if key in given - {"alpha_ce", "mask"}]
+        if idle and "alpha_kl" not in given:
             raise ValueError(f"objective: {idle[0]} does nothing without a teacher; set alpha_kl, to 1 for instance")
         if self.objective.teacher_question != "same":
             if self.objective.teacher == "ema":

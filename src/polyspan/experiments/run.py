@@ -17,7 +17,7 @@ from polyspan.experiments.keys import dotted
 from polyspan.experiments.leakage import check_training
 from polyspan.experiments.model_card import write_model_card
 from polyspan.experiments.prepare import prepare
-from polyspan.experiments.recipe import RECIPE_FILE, Recipe, dump_recipe, load_recipe
+from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Recipe, dump_recipe, load_recipe
 from polyspan.experiments.set_up import CHECKPOINTS, RunError, make_trainer, training_attention
 from polyspan.files import remove_leftovers, write_text
 from polyspan.processes import from_main, is_main_process, join_group, wait_for_all
@@ -71,7 +71,7 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
     join_group()
     console.quiet = console.quiet or not is_main_process()
     folder = recipe.run_dir
-    model_folder = folder / "model"
+    model_folder = folder / MODEL_FOLDER
     if is_main_process():
         _claim(folder, recipe)
         remove_leftovers(model_folder)
