@@ -8,7 +8,6 @@ distribution over context tokens, which are the same tokens whatever the questio
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -56,12 +55,12 @@ class _Reading:
     Attributes:
         tokens: (2, context tokens), mean over questions of the log-probability of each token as
             the start and as the end.
-        windows: for each question, its windows: begin, end, and (2,), log-probability of the first
-            special token.
+        windows: by question language, its windows: begin, end, and (2,), log-probability of the
+            first special token.
     """
 
     tokens: NDArray[np.float32]
-    windows: list[list[tuple[int, int, NDArray[np.float32]]]]
+    windows: dict[str, list[tuple[int, int, NDArray[np.float32]]]]
 
 
 class ParallelTeacher:
@@ -90,9 +89,11 @@ class ParallelTeacher:
 
     def read(self, teacher: nn.Module, generation: int, batch_tokens: int | None = None) -> None:
         """Ask this generation of the teacher everything; under the caller's precision."""
-        tokens = [np.zeros((2, len(self.windows.passage(pair).ids)), np.float32) for pair in self.windows.pairs]
-        margins = [np.full(values.shape[1], -1, np.int32) for values in tokens]
-        windows: list[list[tuple[int, int, NDArray[np.float32]]]] = [[] for _ in tokens]
+        self._readings = {}
+        for pair in self.windows.pairs:
+            shape = (2, len(self.windows.passage(pair).ids))
+            fresh = _Reading(np.zeros(shape, np.float32), {})
+            self._readings.setdefault((pair.id, pair.context_language), fresh).windows[pair.question_language] = []
         if self.progress is not None:
             self.progress(0, int(self.windows.lengths().sum()))
         for indices, batch, starts, ends in read_windows(teacher, self.windows, batch_tokens, self.progress):
@@ -101,31 +102,17 @@ class ParallelTeacher:
             heads = [log_softmax(masked(logits, mask), dim=-1).cpu().numpy() for logits in (starts, ends)]
             said = np.stack(heads, axis=1)
             for row, index in enumerate(indices):
-                owner = int(self.windows.pair_index[index])
+                pair = self.windows.pairs[self.windows.pair_index[index]]
                 begin, end = int(self.windows.begin[index]), int(self.windows.end[index])
-                first = self.windows.context_position(self.windows.pairs[owner])
-                margin = _margins(begin, end, len(margins[owner]))
-                better = margin > margins[owner][begin:end]
-                margins[owner][begin:end][better] = margin[better]
-                tokens[owner][:, begin:end][:, better] = said[row][:, first : first + end - begin][:, better]
-                windows[owner].append((begin, end, said[row][:, 0].copy()))
-        self._readings = self._joined(tokens, windows)
+                first = self.windows.context_position(pair)
+                reading = self._readings[pair.id, pair.context_language]
+                tokens = np.where(_nearest_to_it(self.windows, index), said[row][:, first : first + end - begin], 0)
+                reading.tokens[:, begin:end] += tokens / len(reading.windows)
+                reading.windows[pair.question_language].append((begin, end, said[row][:, 0].copy()))
+        for reading in self._readings.values():
+            for found in reading.windows.values():
+                found.sort(key=_order)
         self.generation = generation
-
-    def _joined(
-        self,
-        tokens: Sequence[NDArray[np.float32]],
-        windows: Sequence[list[tuple[int, int, NDArray[np.float32]]]],
-    ) -> dict[tuple[str, str], _Reading]:
-        owners: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-        for owner, pair in enumerate(self.windows.pairs):
-            owners[pair.id, pair.context_language].append(owner)
-        return {
-            key: _Reading(
-                np.mean([tokens[owner] for owner in group], axis=0), [sorted(windows[o], key=_order) for o in group]
-            )
-            for key, group in owners.items()
-        }
 
     def logits(self, indices: Sequence[int], length: int) -> tuple[Tensor, Tensor]:
         """Start and end log-probabilities of these windows of the student, each (batch, length).
@@ -139,9 +126,26 @@ class ParallelTeacher:
             first = self.students.context_position(pair)
             reading = self._readings[pair.id, pair.context_language]
             said[row, :, first : first + end - begin] = reading.tokens[:, begin:end]
-            said[row, :, 0] = np.mean([_nearest(found, begin, end) for found in reading.windows], axis=0)
+            said[row, :, 0] = np.mean([_nearest(found, begin, end) for found in reading.windows.values()], axis=0)
         both = torch.from_numpy(said)
         return both[:, 0], both[:, 1]
+
+
+def _nearest_to_it(windows: Windows, index: int) -> NDArray[np.bool_]:
+    """Of a window's context tokens those that stand further from its edge than from any other's of its pair.
+
+    The first of several as far has a token.
+    """
+    begin, end = int(windows.begin[index]), int(windows.end[index])
+    owner = windows.pair_index[index]
+    first, last = np.searchsorted(windows.pair_index, np.array([owner, owner + 1], windows.pair_index.dtype))
+    total = int(windows.end[last - 1])
+    margins = np.full((last - first, total), -1, np.int32)
+    for row, sibling in enumerate(range(first, last)):
+        at = slice(int(windows.begin[sibling]), int(windows.end[sibling]))
+        margins[row, at] = _margins(at.start, at.stop, total)
+    nearest: NDArray[np.bool_] = margins.argmax(axis=0)[begin:end] == index - first
+    return nearest
 
 
 def _margins(begin: int, end: int, total: int) -> NDArray[np.int32]:

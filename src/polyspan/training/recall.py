@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from accelerate.utils import reduce
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -81,6 +82,8 @@ class Recall:
 
     def _of_all(self) -> Tensor:
         """What all processes have said in this epoch: each window is one process's, so a sum puts them together."""
+        if PartialState().num_processes == 1:
+            return self.saying
         joined: Tensor = reduce(self.saying.to(self.device), "sum").to("cpu")
         return joined
 
