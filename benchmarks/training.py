@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import math
 import os
 import resource
 import statistics
@@ -36,7 +37,6 @@ from pathlib import Path
 from typing import Any
 
 LANGUAGES = ["en", "es", "de", "ar", "vi", "hi", "zh"]
-WARM_STEPS = 2
 CONTESTANTS = {
     "trainer-padded": 96,
     "trainer-best": 288,
@@ -44,21 +44,17 @@ CONTESTANTS = {
     "polyspan-skd": 640,
     "polyspan-recall": 640,
 }
-"""Contestants and how many windows each trains on in a round."""
-QUICK = {
-    "trainer-padded": 48,
-    "trainer-best": 96,
-    "polyspan-ce": 192,
-    "polyspan-skd": 192,
-    "polyspan-recall": 192,
-}
-"""The same with ``--quick``: two steps of the slowest are measured."""
+"""Contestants and how many windows each trains on in a round, of which those of two steps do not count."""
+QUICK = dict.fromkeys(CONTESTANTS, 192)
+"""The same with ``--quick``, of which a contestant leaves those that are too many for `QUICK_SECONDS`."""
+QUICK_SECONDS = 8
+"""With ``--quick``, one step does not count, and the first after this long is the last."""
 
 
 def main() -> None:
     """Run the contestants in turn, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round of fewer steps, under four minutes")
+    parser.add_argument("--quick", action="store_true", help="one round of few steps, under four minutes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--profile", action="store_true", help="only show where Polyspan's time goes")
@@ -69,13 +65,15 @@ def main() -> None:
         profile()
         return
     if arguments.contestant:
-        print(json.dumps(race(arguments.contestant, arguments.windows)))
+        limits = (1, QUICK_SECONDS) if arguments.quick else (2, math.inf)
+        print(json.dumps(race(arguments.contestant, arguments.windows, *limits)))
         return
     peak = matmul_peak()
     found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
     for _ in range(1 if arguments.quick else arguments.rounds):
         for name, count in (QUICK if arguments.quick else CONTESTANTS).items():
             command = [sys.executable, __file__, "--contestant", name, "--windows", str(count)]
+            command += ["--quick"] * arguments.quick
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             found[name].append(json.loads(done.stdout.splitlines()[-1]))
             print(f"{name}: {found[name][-1]['examples_per_second']:.2f} examples/s", file=sys.stderr)
@@ -148,8 +146,8 @@ def matmul_peak() -> dict[str, float]:
     return peak
 
 
-def race(contestant: str, count: int) -> dict[str, float]:
-    """Train on ``count`` windows and measure what comes after the warm-up."""
+def race(contestant: str, count: int, warm_steps: int = 2, seconds: float = math.inf) -> dict[str, float]:
+    """Train on ``count`` windows, and measure what comes after the first steps for about so many seconds."""
     import torch
     import transformers
     from transformers import TrainerCallback
@@ -162,10 +160,12 @@ def race(contestant: str, count: int) -> dict[str, float]:
         warm = 0
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == WARM_STEPS:
-                self.began, self.warm = time.perf_counter(), seen["windows"]
-                seen["warm_tokens"] = seen["tokens"]
             self.ended = time.perf_counter()
+            if state.global_step == warm_steps:
+                self.began, self.warm = self.ended, seen["windows"]
+                seen["warm_tokens"] = seen["tokens"]
+            elif state.global_step > warm_steps:
+                control.should_training_stop = self.ended - self.began > seconds
 
     seen = {"windows": 0, "tokens": 0, "warm_tokens": 0}
     trainer = (
@@ -276,7 +276,7 @@ def plain_trainer(contestant: str, count: int) -> Any:
     best = contestant == "trainer-best"
     arguments = TrainingArguments(
         output_dir=tempfile.mkdtemp(),
-        per_device_train_batch_size=16 if best else 12,
+        per_device_train_batch_size=16 if best else 8,
         num_train_epochs=1,
         learning_rate=5e-5,
         bf16=best and multiplies_in_bf16("cpu"),

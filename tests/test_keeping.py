@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 from transformers import AlbertConfig, AlbertForQuestionAnswering
 
 from polyspan.experiments.prepare import PrepareError, prepare
 from polyspan.experiments.recipe import Data
-from polyspan.experiments.run import run_recipe
+from polyspan.experiments.run import RunStopped, run_recipe
 from polyspan.experiments.set_up import RunError, check_layers, make_trainer
 from polyspan.models import load_model
 from polyspan.training.batches import EpochBatches
+from polyspan.training.checkpoints import CheckpointError
 from polyspan.training.keeping import slow_lower_layers
+from test_resume import stop_after
 from tiny_encoders import ENCODERS
 from tiny_runs import digest, quiet, recipe
 
@@ -80,6 +84,27 @@ def test_each_step_pulls_the_weights_back(model: Path, tmp_path: Path) -> None:
     assert not torch.equal(pulled["qa_outputs.weight"], moved["qa_outputs.weight"])
     with pytest.raises(ValidationError, match="must stay below 1"):
         recipe(model, tmp_path, training={"pull_to_start": 1000.0})
+
+
+def test_a_run_that_goes_on_is_pulled_to_where_it_began(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulled: dict[str, Any] = {"epochs": 1, "pull_to_start": 300.0, "save_steps": 2}
+    began = tmp_path / "began"
+    shutil.copytree(model, began)
+    stop_after(monkeypatch, 3)
+    with pytest.raises(RunStopped):
+        run_recipe(recipe(began, tmp_path / "run", training=pulled), quiet())
+    monkeypatch.undo()
+    weights = load_file(began / "model.safetensors")
+    weights["qa_outputs.bias"] += 1
+    save_file(weights, began / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match="began with other weights than the recipe's model has now"):
+        run_recipe(recipe(began, tmp_path / "run", training=pulled), quiet())
+    shutil.copy(model / "model.safetensors", began / "model.safetensors")
+    run_recipe(recipe(began, tmp_path / "run", training=pulled), quiet())
+    run_recipe(recipe(model, tmp_path / "whole", training=pulled), quiet())
+    assert digest(tmp_path / "run") == digest(tmp_path / "whole")
 
 
 def test_the_first_epoch_has_questions_in_the_language_of_their_context_first(model: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +12,9 @@ from torch.optim import Optimizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from polyspan.models.layers import embeddings_of, layers_of
+from polyspan.training.checkpoints import CheckpointError
+
+START_FILE = "start.sha256"
 
 
 def slow_lower_layers(optimizer: Optimizer, model: nn.Module, decay: float) -> None:
@@ -51,6 +56,29 @@ class PullToStart(TrainerCallback):
     def __init__(self, model: nn.Module, strength: float) -> None:
         self.strength = strength
         self.start = {id(p): p.detach().clone() for p in model.parameters() if p.requires_grad}
+
+    def save_to(self, checkpoint: Path) -> None:
+        """Write a digest of where the weights began."""
+        (checkpoint / START_FILE).write_text(self.digest() + "\n", encoding="ascii")
+
+    def load_from(self, checkpoint: Path) -> None:
+        """Compare it.
+
+        Raises:
+            CheckpointError: the weights began elsewhere, so they would be pulled elsewhere.
+        """
+        if (checkpoint / START_FILE).read_text(encoding="ascii").strip() != self.digest():
+            raise CheckpointError(
+                f"{checkpoint}: written by a run that began with other weights than the recipe's model has now, and"
+                " training.pull_to_start pulls to them; restore the model, or begin again in another run_dir"
+            )
+
+    def digest(self) -> str:
+        """SHA-256 of where the weights began, in hexadecimal."""
+        total = hashlib.sha256()
+        for start in self.start.values():
+            total.update(start.cpu().contiguous().view(torch.uint8).numpy().data)
+        return total.hexdigest()
 
     @torch.no_grad()
     def on_optimizer_step(

@@ -115,13 +115,15 @@ class SpanTrainer(Trainer):
             same_language_first,
         )
         self.add_callback(EpochOrder(self.batches))
+        self.kept: list[Kept] = [Conditions(self.args.world_size, windows.digest())]
         if pull_to_start:
-            self.add_callback(PullToStart(model, pull_to_start))
+            pull = PullToStart(model, pull_to_start)
+            self.add_callback(pull)
+            self.kept.append(pull)
         self.teacher: Teacher | None = None
         self.parallel = parallel
         self.recall: Recall | None = None
         self.last_losses: Losses | None = None
-        self.kept: list[Kept] = [Conditions(self.args.world_size, windows.digest())]
         self._saving = False
         self._step: Step | None = None
         self._losses: list[Tensor] = []
