@@ -224,6 +224,24 @@ def test_an_archive_is_unpacked_once(publisher: Publisher, tmp_path: Path) -> No
     assert len(publisher.requests) == 1
 
 
+def test_an_archive_that_was_put_there_by_hand_is_unpacked(publisher: Publisher, tmp_path: Path) -> None:
+    wanted = one_file(publisher, sha256=None, unpack="top/")
+    (tmp_path / "made").mkdir()
+    with zipfile.ZipFile(tmp_path / "made" / "file.bin", "w") as bundle:
+        bundle.writestr("top/a.json", "{}")
+    assert "1 files unpacked" in fetch_set(wanted, tmp_path)[0]
+    assert names(tmp_path / "made") == [DIGESTS, "a.json"]
+    assert publisher.requests == []
+
+
+def test_an_archive_without_what_is_wanted_is_refused(publisher: Publisher, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as bundle:
+        bundle.writestr("other/a.json", "{}")
+    publisher.files["file.bin"] = (tmp_path / "other.zip").read_bytes()
+    with pytest.raises(CorpusError, match="holds no JSON below top/; the publisher has changed it"):
+        fetch_set(one_file(publisher, sha256=None, unpack="top/"), tmp_path)
+
+
 def test_an_archive_is_unpacked_again_when_a_file_of_it_is_damaged(publisher: Publisher, tmp_path: Path) -> None:
     archive = zipped({"SET/a.json": "{}", "SET/dev/b.json": '{"b": 1}'})
     publisher.files["set.zip"] = archive

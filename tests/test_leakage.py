@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
-from polyspan.cli.main import run
+from polyspan.cli.main import app, run
 from polyspan.corpus import Answer, CorpusError, ParallelCorpus, Passage, Seed, load_corpus
 from polyspan.corpus.leakage import Leakage, _shingles, _tokens, find_leakage
 from polyspan.experiments.leakage import LeakageError, check_evaluation, check_training
 from polyspan.experiments.recipe import Evaluation, dump_recipe
+from tiny_models import tiny_bert
 from tiny_runs import recipe
 
 WORDS = [f"word{number}" for number in range(60)]
@@ -71,12 +73,29 @@ def test_case_punctuation_width_and_space_make_no_difference() -> None:
 
 
 def test_translations_are_known_by_id_even_if_the_language_is_not_said() -> None:
-    train = corpus("train", [("1", "es", "¿Quién?", "Un texto."), ("2", "es", "¿Dónde?", "Otro texto.")])
+    first, second, third = (f"{number:012x}" for number in range(3))
+    train = corpus("train", [(first, "es", "¿Quién?", "Un texto."), (second, "es", "¿Dónde?", "Otro texto.")])
     for language in ("ru", "es"):
-        test = corpus("test", [("1", language, "Кто?", "Текст."), ("3", language, "Где?", "Другой.")])
+        test = corpus("test", [(first, language, "Кто?", "Текст."), (third, language, "Где?", "Другой.")])
         assert counts(find_leakage(train, test)) == (1, 0, 0, 1)
-    both = corpus("test", [("1", "es", "¿Quién?", "Un texto."), ("1", "ru", "Кто?", "Текст.")])
+    both = corpus("test", [(first, "es", "¿Quién?", "Un texto."), (first, "ru", "Кто?", "Текст.")])
     assert counts(find_leakage(train, both)) == (1, 1, 0, 1)
+
+
+def test_sets_that_number_their_questions_share_an_id_by_chance() -> None:
+    train = corpus("train", [("1", "en", "Who opened the bridge?", "The bridge."), ("2", "en", "Why?", "Because.")])
+    test = corpus("test", [("1", "en", "Where do whales sleep?", "In the sea."), ("2", "eu", "Zergatik?", "Zeren.")])
+    assert counts(find_leakage(train, test)) == (1, 0, 0, 1), "the second may be a translation"
+    typo = corpus("test", [("1", "en", "Who opened that bridge?", "A bridge.")])
+    assert counts(find_leakage(train, typo)) == (1, 0, 0, 1)
+
+
+def test_vowel_marks_make_no_difference() -> None:
+    words = [f"كتاب{number}" for number in range(40)]
+    plain, marked = " ".join(words), " ".join(f"كِتَابٌ{number}" for number in range(40))
+    assert counts(find_leakage(corpus("a", [("1", "ar", "؟", plain)]), corpus("b", [("2", "ar", "؟", marked)])))[1] == 1
+    longer = f"{marked} آخِر"
+    assert counts(find_leakage(corpus("a", [("1", "ar", "؟", plain)]), corpus("b", [("2", "ar", "؟", longer)])))[2] == 1
 
 
 @pytest.mark.parametrize(("changed", "near"), [(1, 1), (3, 1), (12, 0)])
@@ -194,10 +213,59 @@ def test_training_data_that_is_gone_is_said(tmp_path: Path) -> None:
     (tmp_path / "run" / "model").mkdir(parents=True)
     changed = recipe(Path("x"), tmp_path / "run", data={"path": str(tmp_path / "gone.json")})
     (tmp_path / "run" / "recipe.yaml").write_text(dump_recipe(changed))
+    asked = str(tmp_path / "run" / "model"), Evaluation(path="commons/test"), None
     console, file = noted()
-    check_evaluation(str(tmp_path / "run" / "model"), Evaluation(path="commons/test"), None, "fail", console)
+    check_evaluation(*asked, "warn", console)
     assert "not compared with the training data of" in file.getvalue()
     assert "gone.json: no such file" in file.getvalue()
+    with pytest.raises(LeakageError, match=f"what {asked[0]} was trained on could not be compared"):
+        check_evaluation(*asked, "fail", console)
+    text = (tmp_path / "run" / "recipe.yaml").read_text()
+    (tmp_path / "run" / "recipe.yaml").write_text(f"{text}of_another_version: true\n")
+    console, file = noted()
+    check_evaluation(*asked, "warn", console)
+    assert "unknown key 'of_another_version'" in file.getvalue()
+
+
+def test_paths_of_a_recipe_count_from_where_its_run_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = "id,language,context,question,answer\n1,en,Anna came.,Who came?,Anna\n"
+    (tmp_path / "mine.csv").write_text(table)
+    for name, start in (("first", "some/encoder"), ("second", "runs/first/model")):
+        (tmp_path / "runs" / name / "model").mkdir(parents=True)
+        data = {"path": "mine.csv" if name == "first" else "commons/train"}
+        (tmp_path / "runs" / name / "recipe.yaml").write_text(
+            dump_recipe(recipe(Path(start), Path("runs") / name, data=data))
+        )
+    elsewhere = tmp_path / "else" / "where"
+    elsewhere.mkdir(parents=True)
+    monkeypatch.chdir(elsewhere)
+    model, evaluation = "../../runs/second/model", Evaluation(path=str(tmp_path / "mine.csv"))
+    with pytest.raises(LeakageError, match="1 questions with the same id, 1 passages that are the same"):
+        check_evaluation(model, evaluation, None, "fail", noted()[0])
+
+
+def test_what_an_average_was_trained_on_is_that_of_its_models(tmp_path: Path) -> None:
+    runs = []
+    for name, path in (("one", "commons/test"), ("two", "commons/dev")):
+        folder = tmp_path / name
+        tiny_bert(folder / "model")
+        made = recipe(Path("some/encoder"), folder, data={"path": path, "seeds": None, "target_languages": 0})
+        (folder / "recipe.yaml").write_text(dump_recipe(made))
+        runs.append(str(folder / "model"))
+    mean = tmp_path / "mean"
+    assert CliRunner().invoke(app, ["average", *runs, "--output", str(mean)]).exit_code == 0
+    console, _ = noted()
+    check_evaluation(str(mean), Evaluation(path="commons/test"), tmp_path / "out", "warn", console)
+    written = json.loads((tmp_path / "out" / "leakage.json").read_text())
+    assert [found["ids"] for found in written["compared"]] == [len(load_corpus("commons/test")), 0]
+    assert written["origins"] == ["some/encoder"]
+    lone = tiny_bert(tmp_path / "lone")
+    check_evaluation(str(lone), Evaluation(path="commons/test"), None, "warn", console)
+    with pytest.raises(LeakageError, match=f"what {lone} was trained on could not be compared"):
+        check_evaluation(str(lone), Evaluation(path="commons/test"), None, "fail", console)
 
 
 def test_xquad_is_found_in_squad_dev(data_dir: Path) -> None:

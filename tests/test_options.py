@@ -22,7 +22,7 @@ from polyspan.encoding import make_windows, tokenise_corpus
 from polyspan.encoding.crops import crop
 from polyspan.encoding.windows import Windows, build_batch
 from polyspan.experiments.leakage import model_history
-from polyspan.experiments.prepare import Prepared, prepare
+from polyspan.experiments.prepare import Prepared, PrepareError, prepare
 from polyspan.experiments.recipe import Data, Recipe, dump_recipe, load_recipe
 from polyspan.experiments.run import read_metrics, run_recipe
 from polyspan.experiments.set_up import RunError, make_trainer
@@ -225,6 +225,21 @@ def test_replayed_questions_stand_beside_the_sample(tmp_path: Path) -> None:
         assert both.corpus.context(pair) == plain.corpus.context(pair)
     with pytest.raises(CorpusError, match="both have a question with id"):
         plain.corpus.joined(plain.corpus)
+
+
+def test_questions_without_a_text_in_the_source_language_are_named_or_passed_over(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    rows = ["id,language,context,question,answer"]
+    rows += [f"{n},{code},It is {n}.,What is it?,{n}" for n, code in ((1, "en"), (1, "eu"), (2, "eu"), (3, "en"))]
+    table.write_text("\n".join(rows), encoding="utf-8")
+    chosen = Data(path=str(table), target_languages=1)
+    said = r"1 of 3 questions have no text in 'en', the first is '2'; .*data.on_bad: skip.*data.sampling: diagonal"
+    with pytest.raises(PrepareError, match=said):
+        prepare(chosen, 1)
+    skipped = prepare(chosen.model_copy(update={"on_bad": "skip"}), 1)
+    assert skipped.dropped == {"no text in the source language": 1}
+    assert len(skipped.pairs) == 4 + 1
+    assert len(prepare(chosen.model_copy(update={"sampling": "diagonal"}), 1).pairs) == 4
 
 
 ALL = {"data": {"crop": 60}, "objective": {"teacher_question": "ensemble", "level": "example"}}

@@ -102,6 +102,82 @@ def test_one_file_of_a_parallel_set_is_in_the_languages_of_its_name(tmp_path: Pa
     with pytest.raises(CorpusError, match="is 'dev' its language"):
         load_corpus(unclear)
     assert load_corpus(unclear, languages=["en"]).languages == ("en",)
+    with pytest.raises(CorpusError, match=r"its name says 'de', not 'en'; rename it if not"):
+        load_corpus(tmp_path / "x" / "xquad.de.json", languages=["en"])
+    with pytest.raises(CorpusError, match="its name says 'ar' over 'de', not 'de'"):
+        load_corpus(folder / "dev-context-de-question-ar.json", languages=["de"])
+    assert load_corpus(tmp_path / "x" / "xquad.de.json", languages=["de"]).languages == ("de",)
+
+
+def test_a_folder_of_several_sets_names_them(tmp_path: Path) -> None:
+    mlqa(tmp_path / "mlqa" / "dev")
+    xquad(tmp_path / "xquad")
+    (tmp_path / "xquad" / "._xquad.de.json").write_bytes(b"\x00Mac OS X")
+    (tmp_path / "xquad" / "tydiqa-notes.txt").write_text("mine")
+    assert load_corpus(tmp_path / "xquad").languages == ("ar", "de", "en")
+    with pytest.raises(CorpusError, match=r"mlqa: holds dev; name one of them, such as .*mlqa/dev$"):
+        load_corpus(tmp_path / "mlqa")
+    (tmp_path / "squad").mkdir()
+    for name in ("train-v1.1.json", "dev-v1.1.json"):
+        (tmp_path / "squad" / name).write_text("{}")
+    with pytest.raises(CorpusError, match=r"holds dev-v1.1.json, train-v1.1.json; name one of them"):
+        load_corpus(tmp_path / "squad")
+    (tmp_path / "sheet.xlsx").write_bytes(b"PK")
+    with pytest.raises(CorpusError, match="is a spreadsheet; save it as CSV"):
+        load_corpus(tmp_path / "sheet.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"is_impossible": "false"}, "'is_impossible' is 'false', neither true nor false"),
+        ({"answers": []}, "'answers' is empty; where there is none, 'is_impossible' is true"),
+        ({"answers": {"text": ["red"], "answer_start": [0]}}, "'answers' is not a list of objects"),
+        ({"answers": [{"text": "red", "answer_start": 3}]}, r"is not at 3 .*; it stands at 8 "),
+    ],
+)
+def test_answers_that_cannot_be_meant(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+    asked = {"id": "a", "question": "Which?", **changes}
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"data": [{"paragraphs": [{"context": "It was, red.", "qas": [asked]}]}]}))
+    with pytest.raises(CorpusError, match=said):
+        load_corpus(file)
+
+
+@pytest.mark.parametrize(
+    ("context", "answer", "said"),
+    [
+        ("Sa\u0300i Go\u0300n", "S\u00e0i G\u00f2n", "another Unicode form: normalise both to NFC"),
+        ("It is red.", "  red. ", "without the spaces around it"),
+        ("It is red.", "blue", "is not in the context "),
+    ],
+)
+def test_an_answer_that_is_not_found_may_be_there_otherwise(
+    context: str, answer: str, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "t.jsonl"
+    row = {"id": "a", "language": "vi", "context": context, "question": "Which?", "answer": answer}
+    file.write_text(json.dumps(row), encoding="utf-8")
+    with pytest.raises(CorpusError, match=said):
+        load_corpus(file)
+
+
+def test_a_translation_without_its_answer_is_not_finished(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text(
+        "id,language,context,question,answer\n"
+        "1,eu,Annak egina.,Nork?,\n"
+        "1,en,By Anna.,Who?,Anna\n"
+        "2,eu,Annak egina.,Non?,\n"
+        "2,en,By Anna.,Where?,\n"
+    )
+    with pytest.raises(CorpusError, match="line 2, id '1': no answer in 'eu', but one in 'en'; fill it in"):
+        load_corpus(file)
+    problems: list[Problem] = []
+    corpus = load_corpus(file, on_bad="skip", problems=problems)
+    assert [problem.kind for problem in problems] == ["answered elsewhere"]
+    assert corpus.seeds["1"].questions.keys() == {"en"}
+    assert corpus.answers(Pair("2", "eu", "eu")) == ()
 
 
 def test_texts_are_kept_once(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from polyspan.cli.listed import listed
+
 
 def calibrate(
     model: Annotated[str, typer.Option("--model", help="Shipped name, folder or hub id.")],
@@ -45,7 +47,7 @@ def calibrate(
 
     if save and not Path(model).expanduser().is_dir():
         raise CalibrateError(f"{model}: --save writes into a model's folder, and this is a name; use a folder")
-    kept = tuple(languages.split(",")) if languages else None
+    kept = tuple(listed(languages) or ()) or None
     loaded = load_reader(model)
     calibration, measured = run(
         loaded,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from polyspan.cli.listed import listed
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -103,7 +105,10 @@ def leakage(
     test_languages: Annotated[str | None, typer.Option(help="Measure on these alone.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what a test set shares with training data: ids, passages, near copies, translated questions."""
+    """Say what a test set shares with training data: ids, passages, near copies, translated questions.
+
+    The exit code is 0 whatever is found; train and evaluate have --leakage fail.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -112,7 +117,7 @@ def leakage(
     from polyspan.corpus.leakage import KINDS, find_leakage
 
     train_corpus, test_corpus = (
-        load_corpus(path, kind=kind, languages=languages.split(",") if languages else None)  # type: ignore[arg-type]
+        load_corpus(path, kind=kind, languages=listed(languages))  # type: ignore[arg-type]
         for path, kind, languages in ((train, train_kind, train_languages), (test, test_kind, test_languages))
     )
     found = find_leakage(train_corpus, test_corpus)
@@ -155,7 +160,7 @@ def check(
         corpus = load_corpus(
             path,
             kind=kind,  # type: ignore[arg-type]
-            languages=languages.split(",") if languages else None,
+            languages=listed(languages),
             on_bad=on_bad,  # type: ignore[arg-type]
             problems=problems,
         )

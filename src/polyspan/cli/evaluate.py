@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from polyspan.cli.listed import listed
+
 
 def evaluate(
     model: Annotated[str, typer.Option("--model", help="Shipped name, folder or hub id.")],
@@ -43,7 +45,7 @@ def evaluate(
             {
                 "path": data,
                 "kind": kind,
-                "languages": languages.split(",") if languages else None,
+                "languages": listed(languages),
                 "limit": limit,
                 "top_k": top_k,
             }

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from polyspan.cli.listed import listed
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -56,7 +58,7 @@ def export(
 
     require("onnx", "onnxscript", "onnxruntime")
     layout: Any = kind or guess_kind(data)
-    corpus = load_corpus(data, kind=layout, languages=languages.split(",") if languages else None)
+    corpus = load_corpus(data, kind=layout, languages=listed(languages))
     corpus = replace(corpus, name=data)
     rules = rules_for(None if is_shipped(data) else layout, corpus.languages)
     gate = Gate(corpus, limit_pairs(corpus.pairs(), limit), rules, max_f1_loss)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -132,7 +133,8 @@ class CorpusBuilder:
             if start is None:
                 first = record.context.find(text)
                 if first < 0:
-                    self._report(record, "answer not in context", f"answer {text!r} is not in the context")
+                    message = f"answer {text!r} is not in the context{_but(text, record.context)}"
+                    self._report(record, "answer not in context", message)
                     return None
                 if record.context.find(text, first + 1) >= 0:
                     self._report(
@@ -147,7 +149,7 @@ class CorpusBuilder:
                 self._report(
                     record,
                     "answer not at its offset",
-                    f"answer {text!r} is not at {start} in the context, {there!r} is",
+                    f"answer {text!r} is not at {start} in the context, {there!r} is{_but(text, record.context)}",
                 )
                 return None
             found.append(Answer(text, start))
@@ -165,6 +167,17 @@ class CorpusBuilder:
 
     def _report(self, record: Record, kind: str, message: str) -> None:
         self.problems.report(record.where, record.id, kind, message)
+
+
+def _but(answer: str, context: str) -> str:
+    """What may have gone wrong with an answer that is not where it should be, for a message."""
+    if (times := context.count(answer)) == 1:
+        return f"; it stands at {context.find(answer)}"
+    if not times and (bare := answer.strip()) != answer and bare in context:
+        return "; it is without the spaces around it"
+    if not times and unicodedata.normalize("NFC", answer) in unicodedata.normalize("NFC", context):
+        return "; it is in another Unicode form: normalise both to NFC"
+    return ""
 
 
 def _passage_key(record: Record) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.publishers import DataSet, RemoteFile
-from polyspan.files import sha256, write_aside, write_text
+from polyspan.files import read_text, sha256, write_aside, write_text
 
 Advance = Callable[[str, int, int | None], None]
 
@@ -22,7 +22,7 @@ DIGESTS = "SHA256SUMS"
 """Digests of the files of a folder, one ``<digest>  <name>`` a line, as ``sha256sum`` writes them."""
 _CHUNK = 1 << 20
 _TIMEOUT = 60.0  # seconds without a byte
-_RANGE_IGNORED, _RANGE_PAST_END = 200, 416
+_RANGE_TAKEN, _RANGE_PAST_END = 206, 416
 
 
 def fetch_set(data_set: DataSet, to: Path, mirror: str | None = None, advance: Advance | None = None) -> list[str]:
@@ -62,12 +62,16 @@ def _fetch(file: RemoteFile, folder: Path, mirror: str | None, advance: Advance)
     members = {name: digest for name, digest in digests.items() if name != file.name}
     if file.unpack is not None and members and _all_whole(folder, members):
         return f"{file.name}: unpacked already"
-    if path.is_file() and expected is not None and sha256(path) == expected:
+    there = path.is_file() and (expected is None or sha256(path) == expected)
+    if there and expected is not None and file.unpack is None:
         return f"{file.name}: there already, digest right"
     url = f"{mirror.rstrip('/')}/{file.name}" if mirror else file.url
     part = path.with_name(f"{path.name}.part")
     resumed = part.is_file() and part.stat().st_size > 0
-    _download(url, part, file, advance)
+    if there and file.unpack is not None:  # somebody has put the archive there
+        path.replace(part)
+    else:
+        _download(url, part, file, advance)
     found = sha256(part)
     if expected is not None and found != expected and resumed:
         # The beginning that was there may be of another version: once more from nothing.
@@ -118,7 +122,7 @@ def _download(url: str, part: Path, file: RemoteFile, advance: Advance) -> None:
             if version.is_file():
                 request.add_header("If-Range", version.read_text(encoding="utf-8"))
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:
-            if reply.status == _RANGE_IGNORED:
+            if reply.status != _RANGE_TAKEN:
                 done = 0
             tag = reply.headers.get("ETag", "")
             if tag and not tag.startswith("W/"):
@@ -166,6 +170,8 @@ def _unpack(archive: Path, folder: Path, prefix: str) -> dict[str, str]:
                 with bundle.open(member) as source, write_aside(folder / name) as aside, aside.open("wb") as target:
                     shutil.copyfileobj(source, target)
                 digests[name.as_posix()] = sha256(folder / name)
+        if not digests:
+            raise CorpusError(f"{archive}: holds no JSON below {prefix}; the publisher has changed it")
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         archive.unlink()
         raise CorpusError(f"{archive}: not a whole zip file ({error}); it was deleted, try again") from error
@@ -180,5 +186,5 @@ def _read_digests(folder: Path) -> dict[str, str]:
     path = folder / DIGESTS
     if not path.is_file():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path, CorpusError).splitlines()
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines) if name}

@@ -9,11 +9,14 @@ from pathlib import Path
 from polyspan.corpus.builder import CorpusBuilder
 from polyspan.corpus.model import CorpusError, ParallelCorpus
 from polyspan.corpus.problems import Problems
+from polyspan.corpus.publishers import DATA_SETS
 from polyspan.corpus.squad import squad_records
 
 LANGUAGE = r"[a-z]{2,3}(?:[-_][A-Za-z0-9]+)*"
 MLQA_FILE = re.compile(rf"(?P<split>\w+)-context-(?P<context>{LANGUAGE})-question-(?P<question>{LANGUAGE})\.json")
 PARALLEL_FILE = re.compile(rf"(?P<name>.+)\.(?P<language>{LANGUAGE})\.json")
+PUBLISHED_LANGUAGES = {language for data_set in DATA_SETS.values() for language in data_set.languages}
+"""What names of files may be trusted to mean."""
 TYDIQA_LANGUAGES = {
     "arabic": "ar",
     "bengali": "bn",
@@ -38,9 +41,9 @@ def read_squad(path: Path, language: str | None, problems: Problems) -> Parallel
 
     Raises:
         CorpusError: see `polyspan.corpus.squad.squad_records`; or it is not clear whether the name
-            says a language.
+            says a language, or it says another one.
     """
-    languages = (language, language) if language else _languages_of_name(path)
+    languages = _languages_of_name(path, language)
     builder = CorpusBuilder(str(path), problems)
     for record in squad_records(path, _constant(*languages), problems):
         builder.add(record)
@@ -77,7 +80,7 @@ def read_mlqa(folder: Path, languages: Collection[str] | None, problems: Problem
 def read_tydiqa(path: Path, languages: Collection[str] | None, problems: Problems) -> ParallelCorpus:
     """TyDiQA-GoldP: one file, whose ids begin with the language's English name."""
     if path.is_dir():
-        files = sorted(path.glob("*.json"))
+        files = [file for file in sorted(path.glob("*.json")) if not file.name.startswith(".")]
         if len(files) != 1:
             raise CorpusError(f"{path}: holds {len(files)} JSON files; name the one to read")
         path = files[0]
@@ -106,11 +109,19 @@ def check_languages(name: str, wanted: Collection[str] | None, found: Collection
         raise CorpusError(f"{name}: no language {missing[0]!r}; it has {', '.join(sorted(found)) or 'none'}")
 
 
-def _languages_of_name(path: Path) -> tuple[str, str]:
-    """Question and context language of one file."""
+def _languages_of_name(path: Path, stated: str | None) -> tuple[str, str]:
+    """Question and context language of one file; what its name says is not to be contradicted."""
     if match := MLQA_FILE.fullmatch(path.name):
-        return match["question"], match["context"]
-    if match := PARALLEL_FILE.fullmatch(path.name):
+        question, context = match["question"], match["context"]
+        if stated is not None and {question, context} != {stated}:
+            raise CorpusError(f"{path}: its name says {question!r} over {context!r}, not {stated!r}; rename it if not")
+        return question, context
+    match = PARALLEL_FILE.fullmatch(path.name)
+    if stated is not None:
+        if match and match["language"] != stated and match["language"] in PUBLISHED_LANGUAGES:
+            raise CorpusError(f"{path}: its name says {match['language']!r}, not {stated!r}; rename it if not")
+        return stated, stated
+    if match:
         language = match["language"]
         if len(re.split("[-_]", language)[0]) > 2:  # "dev" too is the code of a language
             raise CorpusError(f"{path}: is {language!r} its language? Name it with languages, or name the folder")
@@ -130,7 +141,9 @@ def _refuse_several(folder: Path, sets: Collection[str]) -> None:
 def _matching(folder: Path, pattern: re.Pattern[str], shown: str) -> list[tuple[Path, re.Match[str]]]:
     if not folder.is_dir():
         raise CorpusError(f"{folder}: not a folder; this layout is a folder of {shown} files")
-    found = [(path, match) for path in sorted(folder.iterdir()) if (match := pattern.fullmatch(path.name))]
+    # A name that begins with a dot is another system's note about the file without it.
+    seen = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    found = [(path, match) for path in seen if (match := pattern.fullmatch(path.name))]
     if not found:
         raise CorpusError(f"{folder}: holds no file named like {shown}")
     return found

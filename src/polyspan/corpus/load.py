@@ -25,6 +25,9 @@ from polyspan.corpus.table import read_table
 Kind = Literal["squad", "mlqa", "xquad", "tydiqa", "table", "hub"]
 SHIPPED = "commons"
 SHIPPED_SPLITS = ("train", "dev", "test")
+TABLES = {".csv", ".tsv", ".jsonl"}
+READABLE = {".json", *TABLES}
+SPREADSHEETS = {".xlsx", ".xls", ".ods"}
 PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"}
 
 
@@ -83,23 +86,39 @@ def guess_kind(path: str | Path) -> Kind:
     """
     place = _shipped(path) or Path(path)
     if place.is_dir():
-        names = [entry.name for entry in place.iterdir()]
-        if any(MLQA_FILE.fullmatch(name) for name in names):
-            return "mlqa"
-        if any("tydiqa" in name for name in names):
-            return "tydiqa"
-        if any(PARALLEL_FILE.fullmatch(name) for name in names):
-            return "xquad"
+        if kind := _kind_of_folder(place):
+            return kind
+        if inside := [entry.name for entry in sorted(place.iterdir()) if _can_be_read(entry)]:
+            raise CorpusError(f"{path}: holds {', '.join(inside)}; name one of them, such as {path}/{inside[0]}")
     elif place.is_file():
         refuse_packed(place)
-        if place.suffix.lower() in {".csv", ".tsv", ".jsonl"}:
+        if place.suffix.lower() in TABLES:
             return "table"
         if place.suffix.lower() == ".json":
             return "tydiqa" if "tydiqa" in place.name else "squad"
     else:
         hint = "; a set on the hub needs --kind hub" if ":" in str(path) else _how_to_get(path)
         raise CorpusError(f"{path}: no such file or folder{hint}")
+    if place.suffix.lower() in SPREADSHEETS:
+        raise CorpusError(f"{path}: is a spreadsheet; save it as CSV (UTF-8) and name that file")
     raise CorpusError(f"{path}: its layout is not clear; name it: --kind {'|'.join(get_args(Kind))}")
+
+
+def _kind_of_folder(place: Path) -> Kind | None:
+    names = [entry.name for entry in place.iterdir() if not entry.name.startswith(".")]
+    if any(MLQA_FILE.fullmatch(name) for name in names):
+        return "mlqa"
+    if any("tydiqa" in name and name.endswith(".json") for name in names):
+        return "tydiqa"
+    if any(PARALLEL_FILE.fullmatch(name) for name in names):
+        return "xquad"
+    return None
+
+
+def _can_be_read(entry: Path) -> bool:
+    if entry.name.startswith("."):
+        return False
+    return _kind_of_folder(entry) is not None if entry.is_dir() else entry.suffix.lower() in READABLE
 
 
 def refuse_packed(path: Path) -> None:

@@ -157,7 +157,10 @@ class ParallelCorpus:
             CorpusError: both have a question with the same id.
         """
         if shared := self.seeds.keys() & other.seeds.keys():
-            raise CorpusError(f"{self.name} and {other.name}: both have a question with id {min(shared)!r}")
+            raise CorpusError(
+                f"{self.name} and {other.name}: both have a question with id {min(shared)!r};"
+                " give those of one set other ids"
+            )
         renamed = {key: f"{other.name}/{key}" for key in other.passages}
         seeds = {
             seed.id: replace(seed, passages={language: renamed[key] for language, key in seed.passages.items()})

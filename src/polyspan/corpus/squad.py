@@ -83,9 +83,19 @@ def _record(
         problems.report(where, id_, "missing key", f"has no text named {missing!r}")
         return None
     answers: list[tuple[str, int | None]] = []
-    given = [] if qa.get("is_impossible") else qa.get("answers")
-    if not isinstance(given, list) or (not given and not qa.get("is_impossible")):
+    impossible = qa.get("is_impossible")
+    if not isinstance(impossible, bool | None):
+        problems.report(where, id_, "bad is_impossible", f"'is_impossible' is {impossible!r}, neither true nor false")
+        return None
+    given = [] if impossible else qa.get("answers")
+    if given is None:
         problems.report(where, id_, "missing key", "has no 'answers'")
+        return None
+    if not isinstance(given, list):
+        problems.report(where, id_, "bad answers", "'answers' is not a list of objects with 'text' and 'answer_start'")
+        return None
+    if not given and not impossible:
+        problems.report(where, id_, "bad answers", "'answers' is empty; where there is none, 'is_impossible' is true")
         return None
     for answer in given:
         text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)

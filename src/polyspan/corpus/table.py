@@ -22,7 +22,8 @@ def read_table(path: Path, problems: Problems) -> ParallelCorpus:
     """Rows of id, language, context, question, answer and, if there is one, answer_start.
 
     Rows with one id in several languages make one seed; rows with one id in one language give
-    several gold answers. An empty answer means that the context holds none. Where answer_start is
+    several gold answers. An empty answer means that the context holds none, which must be so in every
+    language of its id. Where answer_start is
     missing the answer is searched, and must stand exactly once in the context.
 
     Raises:
@@ -41,10 +42,18 @@ def read_table(path: Path, problems: Problems) -> ParallelCorpus:
             f"{path}: is JSON, not CSV; name it .jsonl if each line is a row, or read it with --kind squad"
         )
     rows = _json_rows(path, text, problems) if json_lines else _csv_rows(path, text, problems)
-    for line, row in rows:
-        record = _record(f"{path}: line {line}", row, problems)
-        if record is not None:
+    records = [record for line, row in rows if (record := _record(f"{path}: line {line}", row, problems))]
+    answered: dict[str, str] = {}
+    for record in records:
+        if record.answers:
+            answered.setdefault(record.id, record.context_language)
+    for record in records:
+        elsewhere = answered.get(record.id, record.context_language)
+        if record.answers or elsewhere == record.context_language:
             builder.add(record)
+        else:  # a translation that is not finished looks like this
+            message = f"no answer in {record.context_language!r}, but one in {elsewhere!r}; fill it in, or empty all"
+            problems.report(record.where, record.id, "answered elsewhere", message)
     return builder.build()
 
 
@@ -98,8 +107,9 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
             yield line, dict(zip(header, row, strict=True))
     except csv.Error as error:
         raise CorpusError(
-            f"{path}: line {line}: not a readable table: a quotation mark that begins here is not closed,"
-            f" or text follows it ({error}, line {reader.line_num + skipped})"
+            f"{path}: line {line}: not a readable table: a quotation mark that begins here is not closed, or text"
+            f" follows it ({error}, line {reader.line_num + skipped}); a cell that itself begins with one has it"
+            ' doubled and stands in quotation marks: """Faust"" is ..."'
         ) from error
 
 

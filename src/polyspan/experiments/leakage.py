@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,13 +15,15 @@ from polyspan.corpus.load import load_corpus
 from polyspan.corpus.model import ParallelCorpus
 from polyspan.errors import PolyspanError
 from polyspan.experiments.prepare import prepare
-from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Evaluation, Recipe, load_recipe
+from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Evaluation, Recipe, RecipeError, load_recipe
 from polyspan.files import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LEAKAGE_FILE = "leakage.json"
+AVERAGE_FILE = "average.json"
+"""In the folder of an averaged model: of which it is one."""
 Policy = Literal["fail", "warn", "ignore"]
 
 
@@ -48,6 +51,7 @@ class Guard:
     not_compared: list[dict[str, str]] = field(default_factory=list)
     origins: list[str] = field(default_factory=list)
     _test: ParallelCorpus | None = None
+    _seen: set[Path] = field(default_factory=set)
 
     def compare_corpus(self, train: ParallelCorpus) -> None:
         """With data that is in memory already."""
@@ -63,19 +67,39 @@ class Guard:
     def compare_model(self, model: str) -> None:
         """With all that a model was trained on, back to the first one that no recipe lies beside."""
         origin = model
-        for trained, recipe in model_history(model):
-            origin = recipe.model
-            try:
-                self.compare_corpus(prepare(recipe.data, recipe.seed).corpus)
-            except PolyspanError as error:
-                self.not_compared.append({"model": trained, "why": str(error)})
-        self.origins.append(origin)
+        try:
+            for trained, recipe in model_history(model):
+                origin = recipe.model
+                self._compare_training(trained, recipe)
+        except RecipeError as error:  # of another version, for one
+            self._could_not(origin, str(error))
+            return
+        if parents := averaged_of(origin):
+            for parent in parents:
+                self.compare_model(parent)
+            return
+        if origin not in self.origins:
+            self.origins.append(origin)
+
+    def _compare_training(self, model: str, recipe: Recipe) -> None:
+        if (folder := Path(model).resolve()) in self._seen:
+            return  # of several models that were averaged
+        self._seen.add(folder)
+        try:
+            self.compare_corpus(prepare(recipe.data, recipe.seed).corpus)
+        except PolyspanError as error:
+            self._could_not(model, str(error))
+
+    def _could_not(self, model: str, why: str) -> None:
+        entry = {"model": model, "why": why}
+        if entry not in self.not_compared:
+            self.not_compared.append(entry)
 
     def conclude(self, folder: Path | None) -> None:
         """Write ``leakage.json`` where there is a folder, then warn.
 
         Raises:
-            LeakageError: something was found and the policy is "fail".
+            LeakageError: the policy is "fail", and something was found or could not be compared.
         """
         if folder is not None:
             write_text(folder / LEAKAGE_FILE, json.dumps(self.to_dict(), ensure_ascii=False, indent=1) + "\n")
@@ -87,6 +111,14 @@ class Guard:
         leaks = [leakage for leakage in self.found if leakage]
         if leaks and self.policy == "fail":
             raise LeakageError(f"leakage: {'; '.join(map(str, leaks))} (--leakage warn goes on all the same)")
+        if self.policy == "fail":
+            untold = [origin for origin in self.origins if _is_a_reader(Path(origin))]
+            unknown = [*(entry["model"] for entry in self.not_compared), *untold]
+            if unknown:
+                raise LeakageError(
+                    f"leakage: what {', '.join(unknown)} was trained on could not be compared (--leakage warn goes on"
+                    " all the same)"
+                )
         for leakage in leaks:
             line = f"leakage: {leakage}; scores will be too good"
             self.console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -148,10 +180,28 @@ def _guard(evaluation: Evaluation | None, policy: str, console: Console) -> Guar
     return Guard(evaluation, policy, console)  # type: ignore[arg-type]
 
 
+def note_average(models: Sequence[str], shares: Sequence[float] | None, output: Path) -> None:
+    """Write into the folder of an averaged model of which models it is, those in folders as seen from there."""
+    parents = [os.path.relpath(model, output) if Path(model).is_dir() else model for model in models]
+    note = {"models": parents, "shares": list(shares or [1.0] * len(models))}
+    write_text(output / AVERAGE_FILE, json.dumps(note, ensure_ascii=False, indent=1) + "\n")
+
+
+def averaged_of(model: str) -> list[str]:
+    """The models of which a model is the average; none where it is no such average, or its note is broken."""
+    folder = Path(model)
+    try:
+        parents = json.loads((folder / AVERAGE_FILE).read_text(encoding="utf-8"))["models"]
+        return [str(found) if (found := folder / str(name)).is_dir() else str(name) for name in parents]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
 def model_history(model: str) -> Iterator[tuple[str, Recipe]]:
     """The models a model comes from, newest first, each with the recipe in the run folder around it.
 
     A run's model lies in the folder ``model`` of the run; a recipe beside another folder is somebody's own file.
+    Paths of a recipe count from where its run was started, which its ``run_dir`` tells.
     """
     seen: set[Path] = set()
     while (
@@ -161,6 +211,36 @@ def model_history(model: str) -> Iterator[tuple[str, Recipe]]:
         and file not in seen
     ):
         seen.add(file)
-        recipe = load_recipe(file)
+        recipe = _from_its_place(load_recipe(file), file)
         yield model, recipe
         model = recipe.model
+
+
+def _from_its_place(recipe: Recipe, file: Path) -> Recipe:
+    """The recipe of a run with the paths that are there as seen from where the run was started."""
+    started = file.parent
+    own = recipe.run_dir.parts
+    if recipe.run_dir.is_absolute() or ".." in own or started.parts[-len(own) :] != own:
+        return recipe
+    started = Path(*started.parts[: -len(own)])
+    if started == Path.cwd():
+        return recipe
+
+    def placed(path: str) -> str:
+        return str(started / path) if (started / path).exists() else path
+
+    data = recipe.data.model_copy(update={"path": placed(recipe.data.path)})
+    if data.pair_weights:
+        data = data.model_copy(update={"pair_weights": placed(data.pair_weights)})
+    if data.replay:
+        data = data.model_copy(update={"replay": data.replay.model_copy(update={"path": placed(data.replay.path)})})
+    return recipe.model_copy(update={"model": placed(recipe.model), "data": data})
+
+
+def _is_a_reader(folder: Path) -> bool:
+    """Whether this is a folder with a model that somebody has trained to answer, unlike an encoder."""
+    try:
+        kinds = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures")
+    except (OSError, ValueError, AttributeError):
+        return False
+    return any(str(kind).endswith("QuestionAnswering") for kind in kinds or ())

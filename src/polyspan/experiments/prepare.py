@@ -55,11 +55,14 @@ def prepare(data: Data, seed: int) -> Prepared:
     """Read, filter and sample; the same seed gives the same pairs anywhere.
 
     Raises:
-        PrepareError: the scores of ``pair_weights`` cannot be used, or ``certain_answers`` leaves nothing.
+        PrepareError: the scores of ``pair_weights`` cannot be used, ``certain_answers`` leaves nothing, or a
+            question that is to be sampled across languages has no text in the source language.
     """
     problems: list[Problem] = []
     corpus = load_corpus(data.path, kind=data.kind, languages=data.languages, on_bad=data.on_bad, problems=problems)
     dropped: Counter[str] = Counter()
+    if data.sampling == "cross":
+        corpus = _in_the_source(corpus, data, dropped)
     kept = list(corpus.seeds.values())
     if data.certain_answers:
         kept = _certain(corpus, "data", dropped)
@@ -87,6 +90,22 @@ def prepare(data: Data, seed: int) -> Prepared:
         corpus = corpus.joined(replayed)
         pairs = PairTable.of([*pairs, *diagonal_pairs(replayed)])
     return Prepared(corpus, pairs, dict(+dropped), problems)
+
+
+def _in_the_source(corpus: ParallelCorpus, data: Data, dropped: Counter[str]) -> ParallelCorpus:
+    """The seeds that can be sampled across languages, which are those with a text in the source language."""
+    source = data.source_language
+    without = [s.id for s in corpus.seeds.values() if source not in s.questions.keys() & s.passages.keys()]
+    if not without or source not in corpus.languages:
+        return corpus
+    if data.on_bad == "fail":
+        raise PrepareError(
+            f"{corpus.name}: {len(without)} of {len(corpus)} questions have no text in {source!r}, the first is"
+            f" {without[0]!r}; translate them, pass over them (data.on_bad: skip), name another data.source_language,"
+            " or train in one language at a time (data.sampling: diagonal)"
+        )
+    dropped["no text in the source language"] = len(without)
+    return corpus.subset(corpus.seeds.keys() - set(without))
 
 
 def read_need(path: Path) -> dict[tuple[str, str], float]:

@@ -1,0 +1,8 @@
+"""Lists as options give them."""
+
+from __future__ import annotations
+
+
+def listed(text: str | None) -> list[str] | None:
+    """``en, de`` or ``en,de`` as a list; None where nothing is given."""
+    return [part.strip() for part in text.split(",")] if text else None
