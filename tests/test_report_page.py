@@ -79,6 +79,46 @@ def test_a_cell_tells_its_numbers_and_leads_to_its_examples(page: Any) -> None:
     assert 0 < box["y"] < DESKTOP["height"]
 
 
+def test_an_example_has_an_address_that_can_be_sent_and_come_back_to(page: Any) -> None:
+    cell(page, "de", "ar").scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    cell(page, "de", "ar").click()
+    page.locator("#example-list button").nth(2).click()
+    question = page.locator("#example-detail .question").inner_text()
+    address = page.evaluate("location.hash")
+    assert "question=de&context=ar&example=" in address
+    other = page.context.new_page()
+    other.goto(page.url)
+    assert other.locator("#example-detail .question").inner_text() == question
+    assert other.input_value("#pick-context") == "ar"
+    assert other.evaluate("document.activeElement.id") == "examples-heading"
+    other.goto(page.url.partition("#")[0] + "#group=7&run=x&question=<b>")
+    assert other.locator("#example-detail .question").is_visible()
+    page.go_back()
+    page.wait_for_function("location.hash === ''")
+    page.wait_for_function(f"Math.abs(scrollY - {before}) < 2")
+
+
+def test_nothing_is_written_where_there_is_nothing(page: Any) -> None:
+    page.locator("#pick-question").select_option("en")
+    assert page.locator("#example-detail .question").get_attribute("lang") == "en"
+    own = "node => [...node.childNodes].filter(part => part.nodeType === Node.TEXT_NODE).map(part => part.data)"
+    assert page.locator("#example-detail").evaluate(own) == []
+
+
+@pytest.mark.parametrize("page", [{"viewport": PHONE, "has_touch": True}], indirect=True)
+def test_a_touch_tells_the_numbers_and_a_second_leads_to_the_examples(page: Any) -> None:
+    chosen = cell(page, "de", "ar")
+    chosen.scroll_into_view_if_needed()
+    page.wait_for_timeout(100)
+    chosen.tap()
+    assert page.locator("#tip").inner_text().startswith("Question in German, text in Arabic")
+    assert page.evaluate("location.hash") == ""
+    chosen.tap()
+    assert page.input_value("#pick-context") == "ar"
+    assert page.evaluate("document.activeElement.id") == "examples-heading"
+
+
 def test_differences_can_be_chosen(page: Any) -> None:
     chooser = page.locator("[data-shows=heat-0] select").first
     chooser.select_option(label="after minus before")

@@ -287,7 +287,7 @@ def test_figures_of_collected_results(runs: Path, tmp_path: Path) -> None:
         )
         for average in AVERAGES
     )
-    assert f"ce, ntl 1: {one_decimal(across, True)} G-XLT, {one_decimal(within, True)} XLT" in gains
+    assert f"{one_decimal(across, True)} G-XLT, {one_decimal(within, True)} XLT: ce, ntl 1" in gains
 
 
 def test_methods_that_were_asked_other_data_have_figures_too(runs: Path, mlqa: Path, tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_methods_that_were_asked_other_data_have_figures_too(runs: Path, mlqa: P
     titles = {name: (tmp_path / "figures" / name).read_text(encoding="utf-8") for name in drawn}
     assert "first 2 of each pair" in titles["gain-skd.svg"]
     assert "first 2 of each pair" not in titles["gain-ce.svg"]
-    assert "skd, ntl 1, T 2: " in titles[gains]
+    assert " XLT: skd, ntl 1, T 2" in titles[gains]
     assert "skd, ntl 1" not in titles["gains-mlqa-dev.svg"]
 
 

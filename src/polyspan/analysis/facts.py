@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from polyspan.analysis.cells import METHODS
-from polyspan.analysis.runs import Run, data_name
+from polyspan.analysis.runs import Run, data_name, without_homes, without_paths
 from polyspan.corpus.leakage import KINDS
 
 
@@ -37,7 +37,9 @@ def run_facts(run: Run) -> dict[str, Any]:
     return {
         "name": run.name,
         "facts": facts,
-        "recipe": None if recipe is None else yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True),
+        "recipe": None
+        if recipe is None
+        else yaml.safe_dump(without_homes(dict(recipe)), sort_keys=False, allow_unicode=True),
         "environment": list((run.environment or {}).items()),
         "leakage": None if run.leakage is None else leakage_lines(run.leakage),
         "data": _losses(run.data) if run.data else None,
@@ -58,7 +60,8 @@ def leakage_lines(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         lines.append(
             {
                 "clean": False,
-                "text": f"Not compared with what {data_name(str(entry['model']))} was trained on: {entry['why']}.",
+                "text": f"Not compared with what {data_name(str(entry['model']))} was trained on:"
+                f" {without_paths(entry['why'])}.",
             }
         )
     origins = ", ".join(data_name(str(origin)) for origin in found.get("origins", []))

@@ -19,7 +19,7 @@ LINE = "#e6e6e6"
 BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"
 """Okabe and Ito's, which people with colour-blindness can tell apart."""
 _MARGIN = 0.1  # beside the title, in inches
-_TITLE_SIZE = 12.0
+TITLE_SIZE = 12.0
 _TITLE_LINE = 0.21  # inches
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -28,7 +28,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlecolor": INK,
-    "axes.titlesize": _TITLE_SIZE,
+    "axes.titlesize": TITLE_SIZE,
     "font.size": 10.0,
     "grid.color": LINE,
     "legend.labelcolor": INK,
@@ -80,13 +80,13 @@ def figure_file(path: Path, width: float, height: float, title: str) -> Iterator
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
-        lines = _wrapped(title, 72 * (width - 2 * _MARGIN))
+        lines = wrapped(title, 72 * (width - 2 * _MARGIN))
         figure = Figure(figsize=(width, height + _TITLE_LINE * (len(lines) - 1)), layout="constrained")
         figure.suptitle(
             "\n".join(lines),
             x=_MARGIN / width,
             horizontalalignment="left",
-            fontsize=_TITLE_SIZE,
+            fontsize=TITLE_SIZE,
             fontweight="bold",
             color=INK,
         )
@@ -95,7 +95,7 @@ def figure_file(path: Path, width: float, height: float, title: str) -> Iterator
             figure.savefig(aside, format=suffix[1:], metadata=_METADATA[suffix])
 
 
-def _wrapped(title: str, width: float) -> list[str]:
+def wrapped(title: str, width: float) -> list[str]:
     """Lines no wider than ``width`` in points; a word that is wider by itself is cut."""
     lines, line = [], ""
     for word in title.split():
@@ -116,4 +116,4 @@ def _title_width(text: str) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
-    return float(TextPath((0, 0), text, size=_TITLE_SIZE, prop=FontProperties(weight="bold")).get_extents().width)
+    return float(TextPath((0, 0), text, size=TITLE_SIZE, prop=FontProperties(weight="bold")).get_extents().width)

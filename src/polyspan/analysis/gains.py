@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from polyspan.analysis.figure import BLUE, GREEN, INK, MUTED, ORANGE, FigureError, figure_file
+from polyspan.analysis.figure import BLUE, GREEN, INK, MUTED, ORANGE, TITLE_SIZE, FigureError, figure_file, wrapped
 from polyspan.evaluation.compare import Difference, Interval
 from polyspan.evaluation.matrix import Metric, one_decimal
 
 _COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31")
+_WIDTH = 6.4  # inches
+_NAME_SIZE = 9.0  # points
 _MARKS = "os^Dv"  # five beside seven colours: the two together come again after 35 methods
 
 
@@ -49,14 +51,15 @@ def draw_gains(gains: Sequence[Gain], path: Path, metric: Metric, title: str, ba
     """
     if not gains:
         raise FigureError(f"{path}: there is no gain to draw")
-    with figure_file(path, 6.4, 4.6 + 0.21 * len(gains), title) as figure:
+    names = [_wrapped(name) for name in (baseline, *(f"{_numbers(gain)}: {gain.name}" for gain in gains))]
+    with figure_file(path, _WIDTH, 4.6 + 0.21 * "\n".join(names).count("\n"), title) as figure:
         axes = figure.add_subplot()
         axes.axhline(0, color=MUTED, linewidth=0.8, zorder=1)
         axes.axvline(0, color=MUTED, linewidth=0.8, zorder=1)
-        axes.plot(0, 0, "x", color=INK, markersize=8, markeredgewidth=2, label=baseline)
+        keys = axes.plot(0, 0, "x", color=INK, markersize=8, markeredgewidth=2)
         for number, gain in enumerate(gains):
             x, y = 100 * gain.within.value, 100 * gain.across.value
-            axes.errorbar(
+            bars = axes.errorbar(
                 x,
                 y,
                 xerr=_reach(gain.within),
@@ -64,16 +67,20 @@ def draw_gains(gains: Sequence[Gain], path: Path, metric: Metric, title: str, ba
                 fmt=_MARKS[number % len(_MARKS)],
                 color=_COLOURS[number % len(_COLOURS)],
                 markersize=7,
-                elinewidth=1,
-                label=f"{gain.name}: {one_decimal(y, signed=True)} G-XLT, {one_decimal(x, signed=True)} XLT",
+                markerfacecolor="none",  # what lies under it is seen
+                markeredgewidth=1.6,
+                elinewidth=0.8,
             )
+            keys.append(bars.lines[0])
         left, right = axes.get_xlim()
         axes.axvspan(left, 0, color=INK, alpha=0.05, linewidth=0, zorder=0)
         axes.set_xlim(left, right)
+        bottom, top = axes.get_ylim()
+        below = top < -bottom  # the level of the baseline is in the upper half
         axes.annotate(
             "forgotten",
-            (0, 1),
-            (-6, -14),
+            (0, 0 if below else 1),
+            (-6, 8 if below else -14),
             xycoords=("data", "axes fraction"),
             textcoords="offset points",
             horizontalalignment="right",
@@ -82,8 +89,20 @@ def draw_gains(gains: Sequence[Gain], path: Path, metric: Metric, title: str, ba
         )
         score = metric.upper()
         axes.set(xlabel=f"XLT: {score} gained within one language", ylabel=f"G-XLT: {score} gained, all pairs")
+        axes.set_title("bars: 95% intervals", loc="right", fontsize=9, fontweight="normal", color=MUTED)
         axes.grid()
-        figure.legend(frameon=False, fontsize=9, loc="outside lower left")
+        figure.legend(keys, names, frameon=False, fontsize=_NAME_SIZE, loc="outside lower left")
+
+
+def _numbers(gain: Gain) -> str:
+    across, within = (one_decimal(100 * interval.value, signed=True) for interval in (gain.across, gain.within))
+    return f"{across} G-XLT, {within} XLT"
+
+
+def _wrapped(name: str) -> str:
+    """On lines that fit beside their marks."""
+    room = 72 * (_WIDTH - 0.7) * TITLE_SIZE / _NAME_SIZE
+    return "\n".join(wrapped(name, room))
 
 
 def _reach(interval: Interval) -> list[list[float]] | None:

@@ -75,6 +75,7 @@ def render_page(
         "scale": [cell_style(value) for value in range(101)],
         "examples": examples,
     }
+    shown = [_group(group, number) for number, group in enumerate(groups)]
     environment = Environment(
         loader=PackageLoader("polyspan.analysis", TEMPLATES),
         autoescape=True,
@@ -89,7 +90,8 @@ def render_page(
         js=Markup(_asset("report.js")),
         # Inside a script element only "</" and "<!--" would be read as markup.
         data=Markup(json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")),
-        groups=[_group(group, number) for number, group in enumerate(groups)],
+        groups=shown,
+        paper_marks=any(line["paper"] for group in shown for line in group["ranges"]),
         systems=systems_table(groups),
         runs=[run_facts(run) for run in runs],
         gains=gains,
@@ -160,6 +162,7 @@ def _group(group: Group, number: int) -> dict[str, Any]:
     ]
     return {
         "label": group.label,
+        "cross_lingual": group.cross_lingual,
         "averages": averages_table(group),
         "languages": languages_table(group),
         "zero_shot": zero_shot_table(group),

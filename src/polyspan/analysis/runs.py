@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -210,6 +211,11 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 def data_name(path: str) -> str:
     """The last two parts of a path, enough to know a data set by and without anybody's home folder."""
     return "/".join(part for part in Path(path).parts[-2:] if part != "/")
+
+
+def without_paths(sentence: str) -> str:
+    """The same with absolute paths cut to their last two parts; of paths with spaces those before a space."""
+    return re.sub(r"(?<![\w/])/[^\s:;,]+", lambda found: data_name(found[0]), sentence)
 
 
 def without_homes(tree: Any) -> Any:

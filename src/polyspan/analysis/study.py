@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyspan.analysis.ranks import AnswerRanks, count_ranks, first_correct
-from polyspan.analysis.runs import ReportError, Run
+from polyspan.analysis.runs import ReportError, Run, data_name, without_paths
 from polyspan.corpus.load import load_corpus
 from polyspan.corpus.model import CorpusError, ParallelCorpus
 from polyspan.evaluation.compare import DRAWS, Comparison, Interval, compare_all, score_intervals
@@ -133,7 +133,9 @@ def _texts(runs: Sequence[Run], data: Path | None) -> tuple[ParallelCorpus | Non
     try:
         corpus = load_corpus(path, kind=record.kind, languages=record.languages)
     except CorpusError as error:
-        return None, f"{error}; name the folder with --data"
+        # The page is for others too, who are not to read where somebody's files lie.
+        why = without_paths(str(error).replace(str(path), data_name(str(path))))
+        return None, f"{why}; name the folder with --data"
     digests = {key: passage_digest(passage.text) for key, passage in corpus.passages.items()}
     for run in runs:
         for row in run.rows:

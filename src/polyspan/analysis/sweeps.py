@@ -108,9 +108,12 @@ def draw_target_languages(runs: Sequence[Run], path: Path, metric: Metric, title
             for setting, values in scores.items():
                 lines[setting.method, setting.temperature][setting.target_languages] = values
             of_method: defaultdict[Method, list[float | None]] = defaultdict(list)
+            longest = {method: max(len(own) for (of, _), own in lines.items() if of == method) for method, _ in lines}
             for method, temperature in lines:
                 of_method[method].append(temperature)
             for (method, temperature), points in lines.items():
+                if len(points) < min(2, longest[method]):
+                    continue  # temperatures have a figure of their own
                 dash = _DASHES[of_method[method].index(temperature) % len(_DASHES)]
                 name = METHODS[method] + (f", T {temperature:g}" if temperature is not None else "")
                 means = [100 * fmean(values) for values in points.values()]

@@ -176,7 +176,8 @@ def _latex_cell(cell: Cell) -> str:
         shown = rf"\textbf{{{shown}}}" if cell.best else shown
         interval = cell.interval.replace("-", "$-$").replace("+", "$+$")
         return rf"{shown} {{\scriptsize ({interval})}}" if interval else shown
-    return _tex(plain_text(cell))
+    text = _tex(plain_text(cell))
+    return text.replace("-", "$-$") if re.fullmatch(r"-[\d.]+", text) else text
 
 
 # What would become markup; an underscore within a word does not.

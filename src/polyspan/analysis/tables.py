@@ -140,7 +140,14 @@ def zero_shot_table(group: Group) -> Table | None:
                 if (cell := run.matrix.cells.get((language, language))) is not None
             }
             mean = _zero_shot_mean(run, languages, metric)
-            cells.append(None if mean is None else plain(100 * mean))
+            whole = run.matrix.cells.keys() & {(code, code) for code in run.matrix.context_languages} == of_pairs.keys()
+            cells.append(
+                number(mean, intervals, metric, "average", "xlt")
+                if whole and len(of_pairs) == len(languages)
+                else None
+                if mean is None
+                else plain(100 * mean)
+            )
             cells += [
                 number(of_pairs.get(language), intervals, metric, "pair", (language, language))
                 for language in languages

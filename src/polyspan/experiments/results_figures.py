@@ -26,7 +26,7 @@ def draw_results(results: Sequence[Result], folder: Path, draws: int = DRAWS) ->
     For each method its setting with the most seeds, their mean, on the data that zero-shot was first
     asked or, where it was not asked these, on its own first: ``matrix-METHOD.svg`` (figures 1 and 8)
     and, where zero-shot is there, ``gain-METHOD.svg`` (figures 3 and 9). For each data set that
-    several were asked across languages ``gains-DATA.svg``, all of them against zero-shot. Where ntl,
+    several were asked across languages ``gains-DATA.svg``, these settings against zero-shot. Where ntl,
     or T and ntl, were varied: ``target-languages.svg`` (5 and 11) and ``temperature-METHOD.svg`` (6
     and 10).
     """
@@ -50,21 +50,31 @@ def draw_results(results: Sequence[Result], folder: Path, draws: int = DRAWS) ->
             gain = difference(matrix, _mean_matrix(zero_shot[0], data))
             draw_matrix(gain, written[-1], "f1", f"{title}, minus zero-shot", signed=True)
     for data in data_of(settings):
-        if len(gains := gains_over_zero_shot(settings, data, draws)) > 1:
+        if len(gains := gains_over_zero_shot(list(shown.values()), data, draws)) > 1:
             written.append(folder / f"gains-{file_name(data)}.svg")
             draw_gains(gains, written[-1], "f1", f"{data}: gains over zero-shot", "zero-shot")
-    return [*written, *draw_sweep_figures(_swept(settings), folder)]
+    data, swept = _swept(settings)
+    return [*written, *draw_sweep_figures(swept, folder, data)]
 
 
-def _swept(settings: Sequence[Setting]) -> list[ScoredRun]:
-    """Runs of the paper's methods, and zero-shot, on the data that most of them were asked."""
+def _swept(settings: Sequence[Setting]) -> tuple[str, list[ScoredRun]]:
+    """Runs of the paper's methods, and zero-shot, on the data that most of them were asked, and its name.
+
+    Of a method the seeds that all its settings have, so that what differs is the setting; where no seed
+    is in all of them, every run.
+    """
+    drawn = [setting for setting in settings if setting.label in SWEPT]
+    seeds: dict[str, set[int | None]] = {}
+    for setting in drawn:
+        own = {result.seed for result in setting.results}
+        seeds[setting.label] = seeds.get(setting.label, own) & own
     of_data: defaultdict[str, list[ScoredRun]] = defaultdict(list)
-    for setting in settings:
+    for setting in drawn:
         for result in setting.results:
-            if setting.label in SWEPT:
+            if result.recipe is None or not seeds[setting.label] or result.seed in seeds[setting.label]:
                 for scores in result.scores:
                     of_data[scores.data].append(scored_run(Path(result.name), result.recipe, scores.matrix))
-    return max(of_data.values(), key=len, default=[])
+    return max(of_data.items(), key=lambda item: len(item[1]), default=("", []))
 
 
 def _mean_matrix(setting: Setting, data: str) -> ScoreMatrix:

@@ -90,6 +90,7 @@ def data_of(settings: Sequence[Setting]) -> list[str]:
 def scores_table(settings: Sequence[Setting], data: str, draws: int = DRAWS) -> Table:
     """G-XLT and XLT of every setting on one data set, with the paper's rows where it has the same."""
     asked = [setting for setting in settings if setting.scores(data)]
+    averages = _averages(settings, data)
     rows = []
     for setting in asked:
         first = setting.first
@@ -106,20 +107,22 @@ def scores_table(settings: Sequence[Setting], data: str, draws: int = DRAWS) -> 
         ]
         cells += [
             number(setting.mean(data, average, metric), intervals, metric, "average", average)
-            for average in AVERAGES
+            for average in averages
             for metric in METRICS
         ]
         rows.append(Row(cells))
     languages = {language for setting in asked for s in setting.scores(data) for language in s.matrix.context_languages}
     rows = mark_best(rows)
     if languages == set(load_paper().languages):
-        rows += _paper_rows(data)
+        rows += _paper_rows(data, averages)
     notes = [
-        "G-XLT: mean over all pairs of languages, the diagonal included; XLT: the diagonal's.",
+        "G-XLT: mean over all pairs of languages, the diagonal included; XLT: the diagonal's."
+        if "gxlt" in averages
+        else "XLT: mean over the languages, each asked over its own texts.",
         f"{INTERVAL_NOTE} Where a setting has several seeds they also hold the luck of the seed.",
     ]
-    columns = ["method", "ntl", "T", "seeds", "examples", "minutes", "F1", "EM", "F1", "EM"]
-    groups = [("", 6), ("G-XLT", 2), ("XLT", 2)]
+    columns = ["method", "ntl", "T", "seeds", "examples", "minutes", *["F1", "EM"] * len(averages)]
+    groups = [("", 6), *((SHORT[average], 2) for average in averages)]
     return Table(f"scores-{data}", f"Scores on {data} (%)", columns, rows, notes, groups)
 
 
@@ -134,7 +137,9 @@ def differences_tables(settings: Sequence[Setting], data: str, draws: int = DRAW
         found = []
         for a, b in contrasts:
             averages = compare(methods[id(a)], methods[id(b)], draws=draws).metrics["f1"].averages
-            found += [(a, b, average, averages[average]) for average in AVERAGES if average in averages]
+            found += [
+                (a, b, average, averages[average]) for average in _averages(settings, data) if average in averages
+            ]
         if not found:
             continue
         adjusted = holm(np.array([difference.p for *_, difference in found]))
@@ -150,6 +155,13 @@ def differences_tables(settings: Sequence[Setting], data: str, draws: int = DRAW
         columns = ["method", "against", "average", "difference in F1", "p"]
         tables.append(Table("differences", f"{title}, {data}", columns, rows, notes, labels=3))
     return tables
+
+
+def _averages(settings: Sequence[Setting], data: str) -> tuple[Average, ...]:
+    """Those that a data set has; one in which no two languages meet has XLT alone, which would be told twice."""
+    matrices = [scores.matrix for setting in settings for scores in setting.scores(data)]
+    across = any(matrix.average("gxlt_off_diagonal", "f1") is not None for matrix in matrices)
+    return AVERAGES if across else ("xlt",)
 
 
 def gains_over_zero_shot(settings: Sequence[Setting], data: str, draws: int = DRAWS) -> list[Gain]:
@@ -257,7 +269,7 @@ def _intervals(setting: Setting, data: str, draws: int) -> Intervals | None:
     return score_intervals(method, draws=draws)
 
 
-def _paper_rows(data: str) -> list[Row]:
+def _paper_rows(data: str, averages: Sequence[Average]) -> list[Row]:
     paper = load_paper()
     published = {"mlqa/dev": "mlqa-dev", "mlqa/test": "mlqa-test"}.get(data)
     if published is None:
@@ -272,7 +284,7 @@ def _paper_rows(data: str) -> list[Row]:
             heat = None if printed.temperature is None else f"{printed.temperature:g}"
             cells: list[Cell] = [f"{name} ({source(printed.method)})", printed.target_languages, heat, None]
             cells += [printed.examples, None]
-            cells += [printed_number(scores.get(name), metric) for name in AVERAGES for metric in METRICS]
+            cells += [printed_number(scores.get(name), metric) for name in averages for metric in METRICS]
             rows.append(Row(cells, "paper"))
     return rows
 

@@ -42,15 +42,22 @@ def scored_run(folder: Path, recipe: Mapping[str, Any] | None, scores: ScoreMatr
     return ScoredRun(folder, folder, folder.name, (), (), recipe=recipe, scores=scores)
 
 
-def draw_sweep_figures(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Scores against ntl (figures 5 and 11), and by T and ntl (6 and 10), where both were varied."""
+def draw_sweep_figures(runs: Sequence[Run], folder: Path, data: str) -> list[Path]:
+    """Scores against ntl (figures 5 and 11), and by T and ntl (6 and 10), where both were varied.
+
+    Args:
+        runs: over one data set.
+        folder: where the figures go.
+        data: the name of the data set, or of what else the titles begin with.
+    """
+    from polyspan.analysis.cells import METHODS
     from polyspan.analysis.sweeps import draw_target_languages, draw_temperatures, grid_methods, has_curves
 
     written = []
     if has_curves(runs):
         written.append(folder / "target-languages.svg")
-        draw_target_languages(runs, written[-1], "f1", "F1 against the number of target languages")
+        draw_target_languages(runs, written[-1], "f1", f"{data}: F1 against the number of target languages")
     for method in grid_methods(runs):
         written.append(folder / f"temperature-{method}.svg")
-        draw_temperatures(runs, written[-1], method, "f1", f"G-XLT by temperature and ntl, {method}")
+        draw_temperatures(runs, written[-1], method, "f1", f"{data}: G-XLT by temperature and ntl, {METHODS[method]}")
     return written

@@ -134,7 +134,7 @@ def write_sweep(found: Found) -> list[Path]:
     if found.done:
         best = folder / "best.yaml"
         write_text(best, _best_recipe(found, best))
-        written += [best, *draw_sweep_figures(drawn_trials(found), folder / "figures")]
+        written += [best, *draw_sweep_figures(drawn_trials(found), folder / "figures", folder.name)]
     return written
 
 

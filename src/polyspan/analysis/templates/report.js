@@ -56,13 +56,28 @@
   const usable = data.examples.map((entry, index) => (entry.seeds ? index : -1)).filter((index) => index >= 0);
   if (!usable.length) return;
   state.group = usable[0];
+  let told = null;
+  addEventListener("scroll", () => (told = null), { passive: true });
   for (const cell of document.querySelectorAll("button[data-question]")) {
-    cell.addEventListener("click", () => {
+    if (!usable.includes(+cell.dataset.group)) {
+      cell.dataset.tip += "\nits texts are not here, so there are no examples";
+      continue;
+    }
+    cell.addEventListener("click", (event) => {
+      // Where nothing hovers, the first touch tells the numbers.
+      if (event.pointerType === "touch" && told !== cell) {
+        told = cell;
+        return showTip(cell);
+      }
       const { group, question, context, run } = cell.dataset;
       open(+group, { run: +run, question, context, outcome: "" });
-      byId("examples").scrollIntoView();
-      byId("examples-heading").focus({ preventScroll: true });
+      remember("pushState");
+      goToExamples();
     });
+  }
+  function goToExamples() {
+    byId("examples").scrollIntoView();
+    byId("examples-heading").focus({ preventScroll: true });
   }
   const entry = () => data.examples[state.group];
   const runNames = () => data.groups[state.group].runs;
@@ -219,7 +234,7 @@
     const item = row(state.row), { seed } = item, found = result(state.row);
     const place = state.rows.indexOf(state.row);
     const step = (by, label) => make("button", { type: "button", class: "plain", "data-focus": label, disabled: state.rows[place + by] == null, on: { click: () => choose(state.rows[place + by]) } }, label);
-    target.replaceChildren(
+    const parts = [
       make("div", { style: "display:flex;justify-content:space-between;align-items:center;gap:.6rem;flex-wrap:wrap" },
         make("p", { class: "muted", style: "margin:0" }, `Question in ${nameOf(item.question)}, text in ${nameOf(item.context)} `, chip(found)),
         make("span", { class: "screen-only" }, step(-1, "← Previous"), " ", step(1, "Next →"))),
@@ -230,9 +245,40 @@
       seedMatrix(item),
       make("h3", {}, `The same question in ${nameOf(item.question)} over every text`),
       sideBySide(item),
-      make("p", { class: "note" }, "id ", make("code", {}, seed.id)));
+      make("p", { class: "note" }, "id ", make("code", {}, seed.id)),
+    ];
+    target.replaceChildren(...parts.filter((part) => part != null));
   }
+
+  /** The address of what is shown, so that it can be sent, reloaded and come back to. */
+  function remember(how = "replaceState") {
+    const { group, run, question, context } = state, shown = new URLSearchParams({ group, run, question, context });
+    if (state.row >= 0) {
+      const item = row(state.row);
+      shown.set("example", item.seed.id);
+      shown.set("asked", `${item.question} ${item.context}`);
+    }
+    try { history[how](null, "", `#${shown}`); } catch { /* some viewers of files refuse it */ }
+  }
+  function restore() {
+    const shown = new URLSearchParams(location.hash.slice(1));
+    if (!shown.has("group") || !usable.includes(+shown.get("group"))) return;
+    const { languages, runs } = data.examples[+shown.get("group")], known = (code) => (languages.includes(code) ? code : "");
+    const run = +shown.get("run") in runs ? +shown.get("run") : 0;
+    open(+shown.get("group"), { run, question: known(shown.get("question")), context: known(shown.get("context")), outcome: "" });
+    const wanted = state.rows.find((index) => {
+      const item = row(index);
+      return item.seed.id === shown.get("example") && `${item.question} ${item.context}` === shown.get("asked");
+    });
+    if (wanted != null) show(wanted);
+    goToExamples();
+  }
+  addEventListener("popstate", restore);
   function choose(index) {
+    show(index);
+    remember();
+  }
+  function show(index) {
     // What is clicked is drawn anew: the focus goes to its successor.
     const focused = document.activeElement?.dataset.focus;
     state.row = index;
@@ -247,19 +293,19 @@
   }
   function refresh() { filter(); drawList(); drawDetail(); }
   function open(group, changes) {
-    if (!usable.includes(group)) return;
     Object.assign(state, { group, row: -1, search: "" }, changes);
     fields.search.value = "";
     fillFields();
     refresh();
   }
-  for (const name of ["question", "context", "outcome"]) fields[name].addEventListener("change", () => { state[name] = fields[name].value; refresh(); });
-  fields.run?.addEventListener("change", () => { state.run = +fields.run.value; refresh(); });
-  fields.group?.addEventListener("change", () => open(+fields.group.value, { run: 0, question: "", context: "", outcome: "" }));
+  for (const name of ["question", "context", "outcome"]) fields[name].addEventListener("change", () => { state[name] = fields[name].value; refresh(); remember(); });
+  fields.run?.addEventListener("change", () => { state.run = +fields.run.value; refresh(); remember(); });
+  fields.group?.addEventListener("change", () => { open(+fields.group.value, { run: 0, question: "", context: "", outcome: "" }); remember(); });
   let waiting;
   fields.search.addEventListener("input", () => {
     clearTimeout(waiting);
     waiting = setTimeout(() => { state.search = fields.search.value; refresh(); }, 150);
   });
   open(state.group, {});
+  restore();
 })();
