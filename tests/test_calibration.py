@@ -147,6 +147,19 @@ def test_reliability_and_risk_by_hand() -> None:
     assert curve.area == pytest.approx((0 + 0.5 + 1 / 3 + 0.5) / 4)
 
 
+def test_equal_scores_say_the_same_in_any_order() -> None:
+    scores, right = np.full(100, 0.5), np.arange(100) < 50
+    for order in (right, ~right):
+        assert measure_reliability(scores, order).ece == 0
+        assert risk_coverage(scores, order).area == pytest.approx(0.5)
+        assert measure_reliability(scores, order).brier == 0.25
+
+
+def test_ids_with_slashes_fall_into_both_halves() -> None:
+    halves = {in_first_half(f"corpus/{number}") for number in range(20)}
+    assert halves == {True, False}
+
+
 def test_mismatched_questions_are_over_another_article_of_the_same_language() -> None:
     corpus = load_corpus("commons/dev", languages=("en", "de"))
     pairs = corpus.pairs()

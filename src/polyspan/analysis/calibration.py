@@ -35,8 +35,8 @@ class Reliability:
         confidence, accuracy: means over all rows.
         ece: expected calibration error, in [0, 1]: the mean over bins of equally many rows of
             |confidence - accuracy|, weighted by rows (Guo et al. 2017, equation 3).
-        ece_floor: the error that sampling alone gives where every confidence is exactly right; with
-            few rows it is far from 0.
+        ece_floor: the error to expect from sampling alone where every confidence is exactly right and rows
+            are independent; with few rows it is far from 0, and a little more where rows share questions.
         brier: mean squared difference of confidence and outcome.
         bins: by rising confidence.
     """
@@ -69,7 +69,7 @@ def measure_reliability(confidences: Floats, right: NDArray[np.bool_], bins: int
 
     if not len(confidences):
         raise ValueError("there are no rows to measure")
-    outcome = right.astype(np.float64)
+    outcome = _shared(confidences, right)
     parts = np.array_split(np.argsort(confidences, kind="stable"), max(1, min(bins, len(confidences) // FEWEST_IN_BIN)))
     generator = np.random.default_rng(0)
     simulated = generator.random((DRAWS, len(confidences))) < confidences
@@ -81,9 +81,18 @@ def measure_reliability(confidences: Floats, right: NDArray[np.bool_], bins: int
         accuracy=float(outcome.mean()),
         ece=sum(bin_.rows * abs(bin_.confidence - bin_.accuracy) for bin_ in found) / len(confidences),
         ece_floor=float(floor) / len(confidences),
-        brier=float(np.square(confidences - outcome).mean()),
+        brier=float(np.square(confidences - right).mean()),
         bins=found,
     )
+
+
+def _shared(scores: Floats, right: NDArray[np.bool_]) -> Floats:
+    """(rows,), what came true of all rows with a row's score, so that the order of equal rows makes no difference."""
+    import numpy as np
+
+    _, place, rows = np.unique(scores, return_inverse=True, return_counts=True)
+    shared: Floats = (np.bincount(place, right.astype(np.float64)) / rows)[place]
+    return shared
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,7 @@ def risk_coverage(scores: Floats, right: NDArray[np.bool_]) -> RiskCoverage:
         raise ValueError("there are no rows to measure")
     order = np.argsort(-scores, kind="stable")
     given = np.arange(1, len(order) + 1)
-    risk = 1 - np.cumsum(right[order]) / given
+    risk = 1 - np.cumsum(_shared(scores, right)[order]) / given
     points = np.unique(np.linspace(0, len(order) - 1, CURVE_POINTS).round().astype(int))
     return RiskCoverage(
         coverage=tuple((given[points] / len(order)).tolist()),

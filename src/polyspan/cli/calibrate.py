@@ -72,7 +72,7 @@ def calibrate(
             before, after = measured[name]["before"], measured[name]["after"]
             console.print(
                 f"{label:>20}: ECE {100 * before['ece']:.1f} -> {100 * after['ece']:.1f}"
-                f" (no less than {100 * after['ece_floor']:.1f} to be had on so few rows)"
+                f" (perfect scores have about {100 * after['ece_floor']:.1f} on so few rows)"
             )
     for row in measured["thresholds"]:
         if row["precision_measured"] is not None:

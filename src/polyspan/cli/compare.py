@@ -87,7 +87,7 @@ def _check_rules(folders: list[Path]) -> None:
         if record.rules != known.rules:
             raise ScoringError(
                 f"{folder}: scored by the rules of {record.rules}, {first} by those of {known.rules};"
-                " evaluate both again with the same --kind"
+                " evaluate both again with the same --kind and --languages"
             )
 
 

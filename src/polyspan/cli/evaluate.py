@@ -65,5 +65,8 @@ def evaluate(
     console = Console()
     console.print(render_matrix(matrix))
     console.print(render_averages(matrix))
+    if matrix.rules:
+        whose = {"mlqa": "MLQA's", "squad": "SQuAD's"}[matrix.rules]
+        console.print(f"answers are judged by {whose} rules", style="dim")
     if matrix.other:
         console.print(render_other_scores(matrix.other))

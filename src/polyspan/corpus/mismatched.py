@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from polyspan.corpus.model import CorpusError, Pair, ParallelCorpus, Passage, Seed
 
+_SUFFIX = "/mismatched"
+
 
 def mismatched(
     corpus: ParallelCorpus, pairs: Sequence[Pair], count: int, seed: int = 1
@@ -47,11 +49,16 @@ def mismatched(
         for place in own:  # they are left out of the count
             at += at >= place
         other = passages[at]
-        id_ = f"{pair.id}/{pair.question_language}-{pair.context_language}/mismatched"
+        id_ = f"{pair.id}/{pair.question_language}-{pair.context_language}{_SUFFIX}"
         question = {pair.question_language: corpus.question(pair)}
         seeds[id_] = Seed(id_, question, {pair.context_language: other.id}, {pair.context_language: ()})
         made.append(Pair(id_, pair.question_language, pair.context_language))
     return ParallelCorpus(corpus.name, seeds, corpus.passages), made
+
+
+def question_of(id_: str) -> str:
+    """The id of the question that is asked, of a mismatched one or any other."""
+    return id_.removesuffix(_SUFFIX).rpartition("/")[0] if id_.endswith(_SUFFIX) else id_
 
 
 def _article(passage: Passage) -> tuple[str, str, str]:

@@ -21,6 +21,8 @@ Correction = Literal["holm", "bh"]
 CORRECTIONS: dict[Correction, str] = {"holm": "Holm", "bh": "Benjamini–Hochberg"}
 DRAWS = 10_000
 LEVEL = 0.95
+EQUAL = 1e-12
+"""Differences of scores up to this are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,8 @@ class Difference:
         p_holm, p_bh: of pairs of languages, of context languages and of question languages adjusted
             across these in one comparison; of an average, across the comparisons that were asked
             for together.
-        effect: Cohen's d of paired differences: the mean over questions by its standard deviation;
-            None where all are equal.
+        effect: Cohen's d of paired differences: the mean of the questions' mean differences over their
+            pairs of languages by its standard deviation; None where all are equal.
         better, worse: shares of the questions where a is above b, and below.
     """
 
@@ -294,12 +296,14 @@ class _Samples:
         drawn: np.ndarray = self.drawn[i] - self.drawn[j] + luck
         return drawn
 
-    def intervals(self, values: np.ndarray, draws: np.ndarray, level: float) -> list[Interval]:
-        """``values`` (quantities,) with the intervals that ``draws`` (draws, quantities) speak for."""
+    def intervals(self, values: np.ndarray, draws: np.ndarray, level: float, least: float = 0.0) -> list[Interval]:
+        """``values`` (quantities,), in [least, 1], with the intervals that ``draws`` (draws, quantities) speak for."""
         from polyspan.evaluation.resampling import percentile_intervals
 
         return [
-            Interval(float(value), None, None) if isnan(low) else Interval(float(value), float(low), float(high))
+            Interval(float(value), None, None)
+            if isnan(low)
+            else Interval(float(value), max(least, float(low)), min(1.0, float(high)))
             for value, low, high in zip(values, *percentile_intervals(draws, self.clusters, level), strict=True)
         ]
 
@@ -325,14 +329,19 @@ def metric_comparisons(
         if len(scores[i]) == len(scores[j]) == 1:
             p_values = sign_flip_p_values(by_cluster(contributions, aligned.cluster), draws, generator)
         else:
-            # As few clusters as this allow no smaller p of a permutation test, however the draws fall.
-            p_values = np.maximum(_p_of_draws(drawn), 0.5 ** (samples.clusters - 1.0))
-        intervals = samples.intervals(values[i] - values[j], drawn, level)
-        takes_part = aligned.asked.astype(float) @ samples.quantities.members.T > 0
+            # As few clusters as differ allow no smaller p of a permutation test, however the draws fall.
+            differ = (np.abs(by_cluster(contributions, aligned.cluster)) > EQUAL).sum(0)
+            p_values = np.maximum(_p_of_draws(drawn), 0.5 ** np.maximum(differ - 1.0, 0.0))
+        intervals = samples.intervals(values[i] - values[j], drawn, level, -1.0)
+        delta = scores[i].mean(0) - scores[j].mean(0)
+        number = aligned.asked.astype(float) @ samples.quantities.members.T
+        by_question = np.divide(
+            delta @ samples.quantities.members.T, number, out=np.zeros(number.shape), where=number > 0
+        )
         found[i, j] = [
             Difference(int(part.sum()), a, b, difference, float(p), float(p), float(p), *_effect(column[part]))
             for a, b, difference, p, column, part in zip(
-                own[i], own[j], intervals, p_values, contributions.T, takes_part.T, strict=True
+                own[i], own[j], intervals, p_values, by_question.T, number.T > 0, strict=True
             )
         ]
     return {
@@ -350,14 +359,13 @@ def _p_of_draws(draws: np.ndarray) -> np.ndarray:
     return np.asarray(np.minimum(2 * (np.minimum(below, above) + 1) / (speaking + 1), 1))
 
 
-def _effect(contributions: np.ndarray) -> tuple[float | None, float, float]:
-    """Cohen's d and the shares of questions above and below 0, from what each question adds to a difference."""
-    equal = 1e-12
-    spread = float(contributions.std(ddof=1)) if len(contributions) > 1 else 0.0
+def _effect(differences: np.ndarray) -> tuple[float | None, float, float]:
+    """Cohen's d and the shares above and below 0 of the questions' mean differences, each over its own pairs."""
+    spread = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
     return (
-        float(contributions.mean()) / spread if spread > equal else None,
-        float((contributions > equal).mean()),
-        float((contributions < -equal).mean()),
+        float(differences.mean()) / spread if spread > EQUAL else None,
+        float((differences > EQUAL).mean()),
+        float((differences < -EQUAL).mean()),
     )
 
 

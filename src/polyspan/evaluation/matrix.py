@@ -64,11 +64,13 @@ class Cell:
 class ScoreMatrix:
     """Cells by (question language, context language), in sorted order; pairs may be missing.
 
-    ``other`` are scores under other names that go with these, as `other_scores` gives them.
+    ``other`` are scores under other names that go with these, as `other_scores` gives them; ``rules`` are
+    those by which answers were judged, None where nobody said.
     """
 
     cells: Mapping[tuple[str, str], Cell]
     other: Mapping[str, Any] = field(default_factory=dict)
+    rules: str | None = None
 
     @staticmethod
     def from_rows(rows: Iterable[RowScore]) -> ScoreMatrix:
@@ -126,7 +128,7 @@ class ScoreMatrix:
     def to_dict(self) -> dict[str, Any]:
         """Everything in percent, ready for JSON; an average without a pair is None.
 
-        ``other_scores`` is there where there are any.
+        ``other_scores`` are there where there are any, ``rules`` where they are known.
 
         Averages are taken of the cells as they are written, so that what `from_dict` reads gives the
         same again.
@@ -160,6 +162,7 @@ class ScoreMatrix:
                 }
                 for side, found in languages.items()
             },
+            **({"rules": self.rules} if self.rules else {}),
             **({"other_scores": dict(self.other)} if self.other else {}),
         }
 
@@ -184,7 +187,7 @@ class ScoreMatrix:
                 "scores: expected 'pairs', each with question_language, context_language, questions,"
                 f" f1 and em in percent ({type(error).__name__}: {error})"
             ) from error
-        return ScoreMatrix(dict(sorted(cells.items())), data.get("other_scores", {}))
+        return ScoreMatrix(dict(sorted(cells.items())), data.get("other_scores", {}), data.get("rules"))
 
     def _as_written(self) -> ScoreMatrix:
         return ScoreMatrix(

@@ -81,6 +81,9 @@ def squad_v2(
 ) -> dict[str, float | int]:
     """SQuAD 2.0's scores (Rajpurkar et al. 2018), by their names there, over all rows alike.
 
+    A row is scored by SQuAD 1.1's rules. They differ from 2.0's where nothing is left of an answer without
+    its articles and punctuation: 2.0 takes it for no answer.
+
     ``exact`` and ``f1``
         of the answers as they are: a model that always names a span is wrong wherever there is none.
     ``HasAns_*`` and ``NoAns_*``

@@ -92,6 +92,10 @@ def bootstrap(
 ) -> np.ndarray:
     """Draw clusters with replacement; every method sees the same draws.
 
+    Clusters that share no pair of languages with others, even through third ones, are drawn among
+    themselves: where each question is asked in one language, every draw has as many of each language as
+    there are, and none is without one.
+
     Args:
         quantities: what to estimate.
         sums: for each method ``(clusters, pairs)``, sums of scores.
@@ -104,14 +108,29 @@ def bootstrap(
     """
     clusters, pairs = counts.shape
     columns = np.hstack([counts, *sums])
+    parts = _linked(counts > 0)
     blocks = []
     for size in _blocks(draws, clusters):
-        picks = generator.integers(0, clusters, (size, clusters))
-        picks += np.arange(size)[:, None] * clusters
-        times = np.bincount(picks.ravel(), minlength=size * clusters).reshape(size, clusters)
-        drawn = (times.astype(float) @ columns).reshape(size, -1, pairs)
+        times = np.zeros((size, clusters))
+        for part in parts:
+            picks = generator.integers(0, len(part), (size, len(part)))
+            picks += np.arange(size)[:, None] * len(part)
+            times[:, part] = np.bincount(picks.ravel(), minlength=size * len(part)).reshape(size, len(part))
+        drawn = (times @ columns).reshape(size, -1, pairs)
         blocks.append(np.stack([quantities.evaluate(drawn[:, 1 + m], drawn[:, 0]) for m in range(len(sums))]))
     return np.concatenate(blocks, axis=1)
+
+
+def _linked(asked: np.ndarray) -> list[np.ndarray]:
+    """Clusters that are linked by pairs of languages: indices of each part; ``asked`` is ``(clusters, pairs)``."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    clusters, pairs = asked.shape
+    cluster, pair = np.nonzero(asked)
+    links = csr_array((np.ones(len(cluster)), (cluster, clusters + pair)), shape=(clusters + pairs,) * 2)
+    number, part = connected_components(links, directed=False)
+    return [found for name in range(number) if len(found := np.flatnonzero(part[:clusters] == name))]
 
 
 def sign_flip_p_values(contributions: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:

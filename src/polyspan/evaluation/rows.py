@@ -37,6 +37,11 @@ class Method:
     def __post_init__(self) -> None:
         if self.seeds and len(self.seeds) != len(self.runs):
             raise ScoringError(f"{self.name}: {len(self.runs)} runs and {len(self.seeds)} seeds")
+        known = [seed for seed in self.seeds if seed is not None]
+        if twice := [seed for seed in known if known.count(seed) > 1]:
+            raise ScoringError(
+                f"{self.name}: several runs have the random seed {twice[0]}; they tell nothing of the luck of training"
+            )
 
     def shares_seeds_with(self, other: Method) -> bool:
         """Whether both have the same random seeds, once each, so that their runs can be paired."""

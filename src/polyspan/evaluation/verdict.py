@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from polyspan.evaluation.compare import CORRECTIONS, Comparison, Correction, Difference, Interval
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SHOWN_PAIRS = 12
+BEYOND = 2
+"""Draws beyond either end of an interval without which it is an accident of the draws."""
 
 
 def sentence(comparison: Comparison, metric: Metric = "f1", correction: Correction = "holm") -> str:
@@ -22,11 +25,11 @@ def sentence(comparison: Comparison, metric: Metric = "f1", correction: Correcti
     """
     found = comparison.metrics[metric]
     whole = found.averages["gxlt"]
-    swapped = whole.difference.value < 0
+    size = f"{abs(100 * whole.difference.value):.1f}"
+    swapped = whole.difference.value < 0 and size != "0.0"
     better, other = (comparison.b, comparison.a) if swapped else (comparison.a, comparison.b)
     name = _measure(comparison, metric)
     interval = f"{100 * comparison.level:g}% interval {_range(whole.difference, -1 if swapped else 1)}"
-    size = f"{abs(100 * whole.difference.value):.1f}"
     decided = is_decided(whole.difference)
     if not decided or whole.p > 1 - comparison.level:
         ahead = "their difference is" if size == "0.0" else f"{better} is ahead by"
@@ -60,7 +63,19 @@ def note(comparison: Comparison) -> str:
     if 1 in comparison.runs:
         single = [n for n, runs in zip((comparison.a, comparison.b), comparison.runs, strict=True) if runs == 1]
         text += f"; {' and '.join(single)} {'is' if len(single) == 1 else 'are'} taken as trained, with one run each"
+    if comparison.draws < (fewest := fewest_draws(comparison)):
+        text += (
+            f"; {comparison.draws} draws are too few for this level and so many pairs: --draws {fewest} or more"
+        )
     return text + "."
+
+
+def fewest_draws(comparison: Comparison) -> int:
+    """Draws that can tell one pair of languages from chance after correction, a few of them beyond either end."""
+    tail = 1 - comparison.level
+    pairs = len(next(iter(comparison.metrics.values())).pairs)
+    ends = 1 if comparison.runs == (1, 1) else 2  # a p-value of the bootstrap is twice that of one side
+    return max(math.ceil(round(ends * pairs / tail, 6)), math.ceil(round(2 * BEYOND / tail, 6)))
 
 
 def is_decided(difference: Interval) -> bool:

@@ -144,7 +144,9 @@ def measure(evidence: Evidence, calibration: Calibration) -> dict[str, Any]:
 
 def in_first_half(id_: str) -> bool:
     """Which half a question is in, by a digest of its id; made-up mismatches go with their question."""
-    return hashlib.sha256(id_.partition("/")[0].encode("utf-8")).digest()[0] % 2 == 0
+    from polyspan.corpus.mismatched import question_of
+
+    return hashlib.sha256(question_of(id_).encode("utf-8")).digest()[0] % 2 == 0
 
 
 def _by_pair(evidence: Evidence, sides: Any) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def evaluate_model(
     rules = rules_for(None if is_shipped(evaluation.path) else kind, corpus.languages)
     rows = score_rows(corpus, predictions, rules)
     others = other_scores(corpus, predictions, rows, kind, rules)
-    matrix = replace(ScoreMatrix.from_rows(rows), other=others)
+    matrix = replace(ScoreMatrix.from_rows(rows), other=others, rules=rules)
     if folder is not None and is_main_process():
         # The predictions come last, and earlier ones go first: where they are, all is there and belongs together.
         (folder / PREDICTIONS).unlink(missing_ok=True)
