@@ -130,7 +130,12 @@ def _linked(asked: np.ndarray) -> list[np.ndarray]:
     cluster, pair = np.nonzero(asked)
     links = csr_array((np.ones(len(cluster)), (cluster, clusters + pair)), shape=(clusters + pairs,) * 2)
     number, part = connected_components(links, directed=False)
-    return [found for name in range(number) if len(found := np.flatnonzero(part[:clusters] == name))]
+    parts = [found for name in range(number) if len(found := np.flatnonzero(part[:clusters] == name))]
+    several = sorted((found for found in parts if len(found) > 1), key=len)
+    alone = [found for found in parts if len(found) == 1]
+    if several and alone:  # what is drawn by itself is always the same
+        return [*several[:-1], np.sort(np.concatenate([several[-1], *alone]))]
+    return several or [np.arange(clusters)]
 
 
 def sign_flip_p_values(contributions: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:

@@ -64,9 +64,7 @@ def note(comparison: Comparison) -> str:
         single = [n for n, runs in zip((comparison.a, comparison.b), comparison.runs, strict=True) if runs == 1]
         text += f"; {' and '.join(single)} {'is' if len(single) == 1 else 'are'} taken as trained, with one run each"
     if comparison.draws < (fewest := fewest_draws(comparison)):
-        text += (
-            f"; {comparison.draws} draws are too few for this level and so many pairs: --draws {fewest} or more"
-        )
+        text += f"; {comparison.draws} draws are too few for this level and so many pairs: --draws {fewest} or more"
     return text + "."
 
 

@@ -60,18 +60,16 @@ def draw_results(results: Sequence[Result], folder: Path, draws: int = DRAWS) ->
 def _swept(settings: Sequence[Setting]) -> tuple[str, list[ScoredRun]]:
     """Runs of the paper's methods, and zero-shot, on the data that most of them were asked, and its name.
 
-    Of a method the seeds that all its settings have, so that what differs is the setting; where no seed
-    is in all of them, every run.
+    Of them the random seeds that all settings have, so that what differs is the setting; where there is no
+    such seed, every run.
     """
     drawn = [setting for setting in settings if setting.label in SWEPT]
-    seeds: dict[str, set[int | None]] = {}
-    for setting in drawn:
-        own = {result.seed for result in setting.results}
-        seeds[setting.label] = seeds.get(setting.label, own) & own
+    seeds = [{result.seed for result in setting.results} for setting in drawn if setting.first.recipe is not None]
+    common = set.intersection(*seeds) if seeds else set()
     of_data: defaultdict[str, list[ScoredRun]] = defaultdict(list)
     for setting in drawn:
         for result in setting.results:
-            if result.recipe is None or not seeds[setting.label] or result.seed in seeds[setting.label]:
+            if result.recipe is None or not common or result.seed in common:
                 for scores in result.scores:
                     of_data[scores.data].append(scored_run(Path(result.name), result.recipe, scores.matrix))
     return max(of_data.items(), key=lambda item: len(item[1]), default=("", []))
