@@ -9,7 +9,7 @@ from importlib import metadata, resources
 from typing import Any
 
 from polyspan.analysis.browser import browser_data
-from polyspan.analysis.cells import METHODS
+from polyspan.analysis.cells import METHODS, system_name
 from polyspan.analysis.facts import calibration_facts, commands, run_facts
 from polyspan.analysis.heats import heat_names, heat_tables
 from polyspan.analysis.inline import cell_style
@@ -123,6 +123,8 @@ def _languages(groups: Sequence[Group]) -> list[str]:
 
 def _title(runs: Sequence[Run]) -> str:
     names = list(dict.fromkeys(run.name for run in runs))
+    if len(names) > 1 and len(systems := {system_name(run) for run in runs}) == 1:
+        return systems.pop()  # folders of one model, each named by its data
     shown = ", ".join(names[:SHOWN_RUNS])
     return shown + (f" and {len(names) - SHOWN_RUNS} more" if len(names) > SHOWN_RUNS else "")
 
@@ -141,9 +143,12 @@ def _lead(group: Group) -> str:
         settings += f" and {100 * same:.1f} F1 XLT"
     best = "" if len(group.runs) == 1 else f", the best of {len(group.runs)} runs,"
     asked = len({row.id for row in run.rows})
-    text = f"{run.name}{best} reaches {settings} on {group.label}: {len(run.rows):,} rows of {asked:,} questions."
+    named_by_data = any(part.startswith(run.name) for part in group.label.split("/"))
+    name = system_name(run) if named_by_data else run.name
+    rows = f"{len(run.rows):,} row{'s' * (len(run.rows) > 1)} of {asked:,} question{'s' * (asked > 1)}"
+    text = f"{name}{best} reaches {settings} on {group.label}: {rows}."
     ordered = sorted(run.matrix.cells, key=lambda pair: run.matrix.cells[pair].f1)
-    if len(ordered) > 1:
+    if len({run.matrix.cells[pair].f1 for pair in ordered}) > 1:
         ends = []
         for pair in (ordered[-1], ordered[0]):
             question, context = map(language_name, pair)
