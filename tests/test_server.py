@@ -207,10 +207,12 @@ def test_every_refusal_is_counted_by_its_reason(tiny: Path) -> None:
     with TestClient(create_app(Settings(model=str(tiny))), base_url="http://localhost") as client:
         client.get("/nothing")
         client.get("/v1/answers")
+        client.get("/openapi.json")
         client.get("/health/live", headers={"Host": "evil.example"})
         told = client.get("/metrics").text
     for code in ("not_found", "method_not_allowed", "host"):
         assert f'polyspan_refusals_total{{code="{code}"}} 1.0' in told
+    assert 'polyspan_requests_total{route="/openapi.json",status="200"} 1.0' in told
 
 
 @pytest.mark.parametrize("characters", ["\x00", "\x00\x01", "\u200b", "\u0301", "👩\u200d👧", "\U0010ffff", "\ufdd0"])

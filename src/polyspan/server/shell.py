@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from polyspan.server.metrics import Metrics
 
 log = logging.getLogger("polyspan.server")
+OPENAPI = "/openapi.json"
+"""FastAPI's own, the one path that no router declares."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -82,7 +84,8 @@ class Shell:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         # The path as it was declared: what a client makes up may hold anything.
-        route = getattr(scope.get("route"), "path", "other")
+        known = OPENAPI if scope["path"] == OPENAPI else "other"
+        route = getattr(scope.get("route"), "path", known)
         self.metrics.requests.labels(route, str(status)).inc()
         self.metrics.seconds.labels(route).observe(seconds)
         method = scope["method"] if scope["method"] in {"GET", "POST"} else "other"
