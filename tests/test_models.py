@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from polyspan.errors import PolyspanError
 from polyspan.files import write_manifest
 from polyspan.models import load_model
+from polyspan.models.cache import cache_folder
 from polyspan.models.load import DEFAULT, EMBEDDED, SHIPPED, ModelError, resolve_model, save_model
 from polyspan.models.packed import PackedModelError, fingerprint, pack, unpack
 from tiny_models import tiny_bert, tiny_unigram
@@ -236,3 +237,31 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
         assert str(place) in str(caught.value)
         assert "\n" not in str(caught.value)
     assert issubclass(ModelError, PolyspanError)
+
+
+@pytest.mark.parametrize("labels", [1, 3])
+def test_a_classifier_is_a_start_like_any_encoder(labels: int, tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path / "tiny")
+    config = json.loads((folder / "config.json").read_text())
+    names = {str(number): f"LABEL_{number}" for number in range(labels)}
+    config |= {"id2label": names, "label2id": {name: int(number) for number, name in names.items()}}
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = load_file(folder / "model.safetensors")
+    save_file(
+        {name: value for name, value in weights.items() if "qa_outputs" not in name},
+        folder / "model.safetensors",
+        {"format": "pt"},
+    )
+    loaded = load_model(str(folder))
+    assert loaded.fresh_head
+    assert loaded.model.qa_outputs.out_features == 2
+    assert loaded.model(torch.tensor([[2, 5, 3]])).start_logits.shape == (1, 3)
+
+
+def test_the_cache_is_where_the_specification_has_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("POLYSPAN_CACHE", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for named, expected in (("", ".cache"), ("relative", ".cache"), (str(tmp_path / "c"), "c")):
+        monkeypatch.setenv("XDG_CACHE_HOME", named)
+        assert cache_folder() == tmp_path / expected / "polyspan"

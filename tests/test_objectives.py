@@ -188,3 +188,12 @@ def test_certainty_counts_windows_without_an_answer_too() -> None:
         for answerable in ([True, True], [True, False])
     ]
     assert losses[0] == losses[1]
+
+
+def test_certainty_takes_no_gradient_and_knows_nothing_of_no_tokens() -> None:
+    teacher = torch.randn(2, 5, requires_grad=True)
+    gold, mask = torch.tensor([1, 2]), torch.tensor([[True] * 5, [False] * 5])
+    found = coefficient(teacher, gold, "entropy", mask=mask)
+    assert not found.requires_grad
+    assert found[0] > 0
+    assert found[1] == 0

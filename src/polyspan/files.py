@@ -116,7 +116,8 @@ def flush(path: Path) -> None:
     """See that a file's content, or a folder's list of names, has reached the disk."""
     if path.is_dir() and os.name == "nt":  # which flushes names by itself and opens no folders
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows flushes only what it may write; elsewhere what may be read will do.
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -12,5 +12,7 @@ def cache_folder() -> Path:
     if setting := os.environ.get("POLYSPAN_CACHE"):
         return Path(setting).expanduser()
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "polyspan"
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "polyspan"
+        return Path(os.environ.get("LOCALAPPDATA") or "~/AppData/Local").expanduser() / "polyspan"
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The specification of that variable has an empty or relative one ignored.
+    return (named if named.is_absolute() else Path("~/.cache").expanduser()) / "polyspan"

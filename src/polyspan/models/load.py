@@ -91,6 +91,8 @@ def load_model(
     with _quiet():
         try:
             config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+            if config.num_labels != 2:  # of a classifier; a reader's are start and end
+                config.num_labels = 2
             if dropout is not None:
                 for field, value in config.to_dict().items():
                     if "dropout" in field and type(value) in (int, float):  # every kind has names of its own

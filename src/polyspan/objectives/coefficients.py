@@ -88,7 +88,8 @@ def coefficient(
 
 
 def _certainty(logits: Tensor, valid: Tensor) -> Tensor:
-    log_p = torch.log_softmax(masked(logits, valid), dim=1)
+    log_p = torch.log_softmax(masked(logits.detach(), valid), dim=1)
     entropy = -(log_p.exp() * log_p).sum(dim=1)
     most = valid.sum(dim=1).to(torch.float32).log()
-    return 1 - torch.where(most > 0, entropy / most.clamp(min=1e-6), 0.0).clamp(0, 1)
+    certainty = 1 - torch.where(most > 0, entropy / most.clamp(min=1e-6), 0.0).clamp(0, 1)
+    return torch.where(valid.any(dim=1), certainty, 0.0)  # where nothing may be said, nothing is known
