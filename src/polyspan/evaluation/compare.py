@@ -321,10 +321,13 @@ def metric_comparisons(
     own = [samples.intervals(values[i], samples.of_method(i), level) for i in range(len(values))]
     scores = [of_method[metric] for of_method in aligned.scores]
     weights = samples.quantities.weights(aligned.asked.sum(0))
+    members = samples.quantities.members.T
+    number = aligned.asked.astype(float) @ members
     generator = np.random.default_rng([seed, 1])
     found = {}
     for i, j in asked:
-        contributions = (scores[i].mean(0) - scores[j].mean(0)) @ weights.T
+        delta = scores[i].mean(0) - scores[j].mean(0)
+        contributions = delta @ weights.T
         drawn = samples.of_difference(i, j, aligned.pairs_seeds(i, j), generator)
         if len(scores[i]) == len(scores[j]) == 1:
             p_values = sign_flip_p_values(by_cluster(contributions, aligned.cluster), draws, generator)
@@ -333,11 +336,7 @@ def metric_comparisons(
             differ = (np.abs(by_cluster(contributions, aligned.cluster)) > EQUAL).sum(0)
             p_values = np.maximum(_p_of_draws(drawn), 0.5 ** np.maximum(differ - 1.0, 0.0))
         intervals = samples.intervals(values[i] - values[j], drawn, level, -1.0)
-        delta = scores[i].mean(0) - scores[j].mean(0)
-        number = aligned.asked.astype(float) @ samples.quantities.members.T
-        by_question = np.divide(
-            delta @ samples.quantities.members.T, number, out=np.zeros(number.shape), where=number > 0
-        )
+        by_question = np.divide(delta @ members, number, out=np.zeros(number.shape), where=number > 0)
         found[i, j] = [
             Difference(int(part.sum()), a, b, difference, float(p), float(p), float(p), *_effect(column[part]))
             for a, b, difference, p, column, part in zip(
