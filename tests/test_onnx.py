@@ -21,7 +21,8 @@ from polyspan.corpus import load_corpus
 from polyspan.corpus.model import Answer
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.evaluate import limit_pairs
-from polyspan.models.load import ModelError, load_model, save_model
+from polyspan.models.errors import ModelError
+from polyspan.models.load import load_model, save_model
 from tiny_models import TEXTS, tiny_bert, tiny_unigram
 
 if TYPE_CHECKING:

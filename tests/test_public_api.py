@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,11 @@ def test_the_package_offers_just_these_names() -> None:
 @pytest.mark.parametrize("name", polyspan.__all__)
 def test_each_name_is_there_and_says_what_it_is(name: str) -> None:
     assert inspect.getdoc(getattr(polyspan, name))
+
+
+def test_the_package_lists_its_names_and_tells_its_version() -> None:
+    assert set(polyspan.__all__) <= set(dir(polyspan))
+    assert polyspan.__version__ == version("polyspan")
 
 
 def test_another_name_is_an_attribute_error() -> None:

@@ -6,6 +6,7 @@ The names below are imported when they are first used, so that ``import polyspan
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,7 +44,13 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("polyspan")
     if name not in _HOMES:
         raise AttributeError(f"module 'polyspan' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -10,11 +10,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from polyspan.errors import PolyspanError
 
 MANIFEST = "manifest.json"
+ASIDE = ".aside"
+"""How the hidden folders end in which things are written before they are renamed."""
 
 
 @contextmanager
@@ -25,7 +28,7 @@ def write_aside(path: Path) -> Iterator[Path]:
     nothing is left behind and ``path`` is as it was. A folder replaces an older folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=ASIDE) as folder:
         aside = Path(folder) / path.name
         yield aside
         for entry in [aside, *(aside.rglob("*") if aside.is_dir() else ())]:
@@ -43,7 +46,7 @@ def remove_leftovers(path: Path, older_than: float = 0.0) -> None:
         path: that was to be written.
         older_than: seconds; what is younger stays, where another process may be at it.
     """
-    for left in path.parent.glob(f".{path.name}.*"):
+    for left in path.parent.glob(f".{escape(path.name)}.*{ASIDE}"):
         with suppress(OSError):
             if not older_than or time.time() - left.stat().st_mtime > older_than:
                 shutil.rmtree(left, ignore_errors=True)

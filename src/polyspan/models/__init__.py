@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from polyspan.models.errors import ModelError
+
 if TYPE_CHECKING:
-    from polyspan.models.load import LoadedModel, ModelError, load_model, load_reader, pack_model, save_model
+    from polyspan.models.load import LoadedModel, load_model, load_reader, pack_model, save_model
 
 __all__ = ["LoadedModel", "ModelError", "load_model", "load_reader", "pack_model", "save_model"]
 

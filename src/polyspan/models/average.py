@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from polyspan.models.load import LoadedModel, ModelError, load_reader
+from polyspan.models.errors import ModelError
+from polyspan.models.load import LoadedModel, load_reader
 
 
 @torch.no_grad()
@@ -27,7 +28,7 @@ def average_models(names: Sequence[str], shares: Sequence[float] | None = None) 
 
     Raises:
         ModelError: fewer than two models, shares that do not fit, a model that was not trained to
-            answer, or models of different shape.
+            answer, or models of different shape or vocabulary.
     """
     if len(names) < 2:
         raise ModelError("an average needs two models or more")
@@ -44,6 +45,8 @@ def average_models(names: Sequence[str], shares: Sequence[float] | None = None) 
         weights = dict(loaded.model.named_parameters())
         if total and {key: value.shape for key, value in weights.items()} != {k: v.shape for k, v in total.items()}:
             raise ModelError(f"{name}: not of the same shape as {names[0]}")
+        if loaded.tokenizer.get_vocab() != first.tokenizer.get_vocab():
+            raise ModelError(f"{name}: its tokeniser has other tokens than that of {names[0]}")
         for key, value in weights.items():
             part = value.to(torch.float64) * (share / sum(shares))
             total[key] = total[key] + part if key in total else part

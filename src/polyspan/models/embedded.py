@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyspan.errors import PolyspanError
+from polyspan.models.errors import ModelError
 from polyspan.models.unigram import Vocabulary
 
 DATA_FILE = "e5-small-q4.bin"
@@ -59,7 +59,7 @@ _EMBEDDING_NAMES = {
 }
 
 
-class EmbeddedModelError(PolyspanError):
+class EmbeddedModelError(ModelError):
     """The embedded model's file is missing, cut short or of another layout."""
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyspan.errors import PolyspanError
+from filelock import FileLock
+from safetensors import SafetensorError
+
 from polyspan.files import remove_leftovers, sha256, what_is_broken, write_aside, write_manifest
 from polyspan.models.cache import cache_folder
 from polyspan.models.embedded import find_data_file, read_embedded
+from polyspan.models.errors import ModelError
 from polyspan.models.packed import pack, unpack
 from polyspan.models.unigram import build_tokenizer, wrap_tokenizer
 
@@ -48,10 +52,6 @@ STALE = 3600.0
 """Seconds after which a folder that is not unpacked to its end is a leftover; unpacking takes minutes at most."""
 
 
-class ModelError(PolyspanError):
-    """A model that cannot be loaded; names it and says what to do."""
-
-
 @dataclass(frozen=True)
 class LoadedModel:
     """A question-answering model and its tokeniser.
@@ -68,7 +68,7 @@ class LoadedModel:
 
 
 def load_model(
-    name: str, attn_implementation: str | None = None, dropout: float | None = None, seed: int = 1
+    name: str | Path, attn_implementation: str | None = None, dropout: float | None = None, seed: int = 1
 ) -> LoadedModel:
     """Load a question-answering model in fp32, in evaluation mode, on the CPU.
 
@@ -84,6 +84,7 @@ def load_model(
     import torch
     from transformers import AutoConfig, AutoModelForQuestionAnswering
 
+    name = str(name)
     place = resolve_model(name)
     _refuse_pickle(name, place)
     _reach(name, place)
@@ -158,8 +159,12 @@ def longest_window(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase)
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a Hugging Face folder, whole or not at all."""
-    with write_aside(folder) as aside:
+    """Write a Hugging Face folder, whole or not at all.
+
+    Raises:
+        ModelError: the disk is full or the place may not be written.
+    """
+    with _writing(folder), write_aside(folder) as aside:
         with _quiet():
             model.save_pretrained(aside)
         save_around_weights(model.config, tokenizer, aside)
@@ -196,9 +201,10 @@ def resolve_model(name: str) -> str:
     if name in SHIPPED and not Path(name).is_dir():
         return str(_shipped_folder(name))
     looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
-    if looks_local and not Path(name).expanduser().is_dir() and "/" in name:
+    place = Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's raises where there is no such user
+    if looks_local and not place.is_dir() and "/" in name:
         raise ModelError(f"{name}: no such folder")
-    return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+    return str(place) if place.is_dir() else name
 
 
 def model_folder(name: str) -> Path | None:
@@ -215,16 +221,14 @@ def model_folder(name: str) -> Path | None:
 def pack_model(folder: Path, path: Path, about: dict[str, str]) -> None:
     """Pack a model trained from the embedded encoder, for shipping."""
     loaded = load_model(str(folder))
-    with write_aside(path) as aside:
+    with _writing(path), write_aside(path) as aside:
         pack(dict(loaded.model.state_dict()), _base_state(), aside, about)
 
 
 def _embedded_folder() -> Path:
     source = find_data_file()
     folder = cache_folder() / f"embedded-v{FOLDER_VERSION}-{sha256(source)[:16]}"
-    remove_leftovers(folder, older_than=STALE)
-    if what_is_broken(folder, digests=False) is not None:
-        _write_folder(folder, _base_state())
+    _unpack_once(folder, _base_state)
     return folder
 
 
@@ -235,9 +239,7 @@ def _shipped_folder(name: str) -> Path:
     calibration = packed.with_name(f"{name}.{CALIBRATION_FILE}")
     sources = [packed, find_data_file()]
     folder = cache_folder() / f"{name}-v{FOLDER_VERSION}-{''.join(sha256(source)[:8] for source in sources)}"
-    remove_leftovers(folder, older_than=STALE)
-    if what_is_broken(folder, digests=False) is not None:
-        _write_folder(folder, unpack(packed, _base_state()))
+    _unpack_once(folder, lambda: unpack(packed, _base_state()))
     _renew_calibration(folder / CALIBRATION_FILE, calibration)
     return folder
 
@@ -247,8 +249,31 @@ def _renew_calibration(path: Path, shipped: Path) -> None:
     if not shipped.is_file():
         path.unlink(missing_ok=True)
     elif not path.is_file() or path.read_bytes() != shipped.read_bytes():
-        with write_aside(path) as aside:
+        with _writing(path), write_aside(path) as aside:
             shutil.copyfile(shipped, aside)
+
+
+def _unpack_once(folder: Path, state: Callable[[], dict[str, Tensor]]) -> None:
+    """Write the folder if it is not there whole; of several processes the first does, and the others wait for it."""
+    remove_leftovers(folder, older_than=STALE)
+    if what_is_broken(folder, digests=False) is None:
+        return
+    with _writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f"{folder.name}.lock"):
+            if what_is_broken(folder, digests=False) is not None:
+                _write_folder(folder, state())
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say where something could not be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(f"{error.filename or path}: cannot be written ({error.strerror or error})") from error
+    except SafetensorError as error:  # that is how the library tells of a full disk
+        raise ModelError(f"{path}: cannot be written ({error})") from error
 
 
 def _base_state() -> dict[str, Tensor]:

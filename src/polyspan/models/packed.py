@@ -16,14 +16,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from polyspan.errors import PolyspanError
+from polyspan.models.errors import ModelError
 
 FORMAT = "polyspan-packed-1"
 CODES, SCALES = ".codes", ".scales"
 LEVELS = 127
 
 
-class PackedModelError(PolyspanError):
+class PackedModelError(ModelError):
     """A packed model that is damaged, foreign, or made for another encoder."""
 
 
@@ -35,11 +35,19 @@ def pack(changed: dict[str, Tensor], base: dict[str, Tensor], path: Path, about:
         base: state of the encoder it was trained from; names it lacks are kept whole.
         path: the file to write.
         about: name, licence and the like, kept in the file's header.
+
+    Raises:
+        PackedModelError: the model was not trained from this encoder.
     """
     tensors: dict[str, Tensor] = {}
     for name, value in changed.items():
         value = value.detach().to(torch.float32)
         origin = base.get(name)
+        if origin is not None and origin.shape != value.shape:
+            raise PackedModelError(
+                f"{name}: of shape {tuple(value.shape)}, not {tuple(origin.shape)} as in the encoder; "
+                "only models trained from it can be packed"
+            )
         if origin is not None and torch.equal(value, origin):
             continue
         if origin is None or value.dim() < 2:

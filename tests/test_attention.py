@@ -1,0 +1,47 @@
+"""Attention of a CPU's training against PyTorch's own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from polyspan.models.attention import matmul_attention
+
+SEQUENCES, HEADS, TOKENS, SIZE = 5, 3, 7, 4
+MASKS = {
+    "none": None,
+    "of each sequence": torch.arange(TOKENS) < torch.tensor([7, 3, 5, 1, 6])[:, None, None, None],
+    "of all sequences": torch.arange(TOKENS)[None, None, None] < 5,
+    "of each query": (torch.arange(TOKENS)[:, None] - torch.arange(TOKENS)).abs()[None, None] < 3,
+}
+
+
+@pytest.mark.parametrize("at_a_time", [1, 2, 5])
+@pytest.mark.parametrize("mask", MASKS)
+def test_values_and_gradients_are_those_of_the_library(
+    mask: str, at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polyspan.models.attention.CACHED_SCORES", at_a_time * HEADS * TOKENS**2 * 8)
+    drawn = torch.Generator().manual_seed(1)
+    inputs = [
+        torch.randn(SEQUENCES, HEADS, TOKENS, SIZE, dtype=torch.float64, generator=drawn).requires_grad_()
+        for _ in range(3)
+    ]
+    weights = torch.randn(SEQUENCES, TOKENS, HEADS, SIZE, dtype=torch.float64, generator=drawn)
+
+    mixed, _ = matmul_attention(torch.nn.Identity(), *inputs, MASKS[mask])
+    ours = torch.autograd.grad((mixed * weights).sum(), inputs)
+    expected = scaled_dot_product_attention(*inputs, attn_mask=MASKS[mask]).transpose(1, 2)
+    theirs = torch.autograd.grad((expected * weights).sum(), inputs)
+
+    assert mixed.is_contiguous()
+    torch.testing.assert_close(mixed, expected)
+    for gradient, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(gradient, other)
+
+
+def test_dropout_is_refused() -> None:
+    states = torch.ones(1, 1, 1, 1)
+    with pytest.raises(ValueError, match="no dropout"):
+        matmul_attention(torch.nn.Identity(), states, states, states, None, dropout=0.1)
