@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -197,3 +198,11 @@ def test_certainty_takes_no_gradient_and_knows_nothing_of_no_tokens() -> None:
     assert not found.requires_grad
     assert found[0] > 0
     assert found[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"), [({"level": "token"}, "batch, example, head"), ({"temperature": 0}, "above 0")]
+)
+def test_weights_that_mean_nothing_are_refused(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Weights(**setting)

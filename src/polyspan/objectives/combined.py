@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -18,7 +18,11 @@ CoefficientLevel = Literal["batch", "example", "head"]
 
 @dataclass(frozen=True)
 class Weights:
-    """The numbers of the objective ``alpha_ce * CE + alpha_kl * coefficient * KL``."""
+    """The numbers of the objective ``alpha_ce * CE + alpha_kl * coefficient * KL``.
+
+    Raises:
+        ValueError: no such level, or a temperature that is not above 0.
+    """
 
     alpha_ce: float = 1.0
     alpha_kl: float = 1.0
@@ -28,6 +32,12 @@ class Weights:
     level: CoefficientLevel = "batch"
     k: int = 10
     delta: int = 5
+
+    def __post_init__(self) -> None:
+        if self.level not in get_args(CoefficientLevel):
+            raise ValueError(f"level {self.level!r}: must be one of {', '.join(get_args(CoefficientLevel))}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature {self.temperature}: must be above 0")
 
 
 @dataclass(frozen=True)
