@@ -284,3 +284,18 @@ def test_languages_are_guessed_if_asked(answerer: Answerer) -> None:
     assert found.to_dict()["context_language"] == "zh"
     assert answerer.answer(question, "17 1902 — 23", guess_languages=True).languages == ("de", "und")
     assert "question_language" not in answerer.answer(question, TEXTS[5]).to_dict()
+
+
+def test_a_smaller_window_needs_no_other_stride(answerer: Answerer) -> None:
+    context = "The bridge was opened by Anna Keller. " * 30
+    assert answerer.answer("Who?", context, max_seq_len=128)
+    assert answerer.windows("Who?", context, Reading(max_seq_len=64)) > 3
+    with pytest.raises(AskedError, match=r"doc_stride \(64\) must be smaller than max_seq_len \(64\)"):
+        answerer.answer("Who?", context, max_seq_len=64, doc_stride=64)
+
+
+@pytest.mark.parametrize("nothing", ["\u200b", "\ufeff", "\x00\x01"])
+def test_nothing_visible_is_no_answer(answerer: Answerer, nothing: str) -> None:
+    assert answerer.answer("Who?", nothing, top_k=5).spans == []
+    found = answerer.answer("Who?", f"{nothing}Anna{nothing}", top_k=5).spans
+    assert all(span.text.strip(nothing) == span.text for span in found)

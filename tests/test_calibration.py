@@ -14,7 +14,7 @@ from polyspan.analysis.calibration import measure_reliability, risk_coverage
 from polyspan.answering import Answerer
 from polyspan.answering.calibration import Calibration, CalibrationError, load_calibration
 from polyspan.answering.evidence import Evidence, gather
-from polyspan.answering.fit import fit_calibration, thresholds
+from polyspan.answering.fit import _for_both, fit_calibration, thresholds
 from polyspan.corpus import load_corpus
 from polyspan.corpus.mismatched import mismatched
 from polyspan.corpus.model import CorpusError, Pair
@@ -116,6 +116,16 @@ def test_too_little_to_fit_on_is_named() -> None:
     rows.correct[:] = True
     with pytest.raises(CalibrationError, match="all right or all wrong"):
         fit_calibration(rows, "made", "made rows")
+
+
+def test_thresholds_hold_where_languages_are_not_told_too() -> None:
+    correct = np.arange(400) % 10 > 0
+    known, unknown = np.where(correct, 0.9, 0.2), np.where(correct, 0.95, 0.6)
+    both = {t.precision: t for t in _for_both(known, unknown, correct)}
+    assert both[0.95].score == 0.95
+    for scores in (known, unknown):
+        assert all(both[t.precision].score >= t.score for t in thresholds(scores, correct))
+    assert _for_both(known, np.full(400, 0.5), correct)[-1].precision < thresholds(known, correct)[-1].precision
 
 
 def test_thresholds_are_not_fooled_by_a_lucky_handful() -> None:

@@ -143,6 +143,30 @@ def test_examples_in_many_languages_are_one_click_away(page: Any) -> None:
     assert page.locator("#history li").count() == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The α-helix was found in 1951 by Linus Pauling.", ""),
+        ("Die Brücke (橋) wurde 1902 gebaut.", ""),
+        ("Η γέφυρα άνοιξε το 1902 (bridge).", "el"),
+        ("東京は日本の首都です。Tokyo", "ja"),
+        ("1902年，大桥通车。", "zh"),
+        ("다리는 1902년에 개통되었다.", "ko"),
+        ("1902 😀", ""),
+    ],
+)
+def test_the_language_is_that_of_most_letters(page: Any, text: str, language: str) -> None:
+    page.fill("#context", text)
+    assert page.get_attribute("#context", "lang") == language
+
+
+def test_a_copy_that_the_browser_refuses_is_not_called_done(page: Any) -> None:
+    ask(page, "Who opened it?", EMOJI)
+    page.evaluate("navigator.clipboard.writeText = () => Promise.reject(); document.execCommand = () => false")
+    page.click("#copy-json")
+    assert page.text_content("#copy-json") == "Could not copy"
+
+
 def test_right_to_left_stands_on_the_right(page: Any) -> None:
     ask(page, "كم دفعت؟", ARABIC)
     edges = """selector => {

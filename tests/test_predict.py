@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from polyspan.answering import Answerer, AskedError, Reading
 from polyspan.answering.calibration import Calibration
-from polyspan.answering.output import OutputError, ResumableOutput, join_shards
+from polyspan.answering.output import OutputError, ResumableOutput, _check_alike, join_shards
 from polyspan.answering.predict_file import CHUNK_RECORDS, predict_file
 from polyspan.answering.records import BadRecord, Record, read_records
 from polyspan.files import sha256
@@ -317,6 +318,58 @@ def test_shards_of_other_settings_are_not_joined(answerer: Answerer, tmp_path: P
     settings.write_text(kept, encoding="utf-8")
     assert join_shards(output) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
+def test_a_join_that_was_killed_is_ended_by_the_next(
+    answerer: Answerer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = write(tmp_path / "in.jsonl", questions(7)), tmp_path / "out.jsonl"
+    for part in (1, 2, 3):
+        predict_file(answerer, source, output, Reading(), (part, 3))
+    second, third = (tmp_path / f"out.{part}-of-3.jsonl" for part in (2, 3))
+
+    def killed(shards: object) -> None:
+        for path in tmp_path.glob("out.1-of-3.*"):
+            path.unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("polyspan.answering.output._remove", killed)
+        with pytest.raises(KeyboardInterrupt):
+            join_shards(output)
+    kept = third.read_text(encoding="utf-8")
+    third.write_text(kept.replace('"line": ', '"line":  ', 1), encoding="utf-8")
+    with pytest.raises(OutputError, match="is there already"):
+        join_shards(output)
+    assert second.exists()
+    third.write_text(kept, encoding="utf-8")
+    assert join_shards(output) == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+    with pytest.raises(OutputError, match="is there already"):
+        join_shards(output)
+
+
+def test_of_two_divisions_the_whole_one_is_joined(answerer: Answerer, tmp_path: Path) -> None:
+    source, output = write(tmp_path / "in.jsonl", questions(4)), tmp_path / "out.jsonl"
+    predict_file(answerer, source, output, Reading(), (1, 4))
+    predict_file(answerer, source, output, Reading(), (1, 2))
+    with pytest.raises(OutputError, match=r"shards of 2 and of 4 beside it, none of them whole; delete those"):
+        join_shards(output)
+    predict_file(answerer, source, output, Reading(), (2, 2))
+    assert join_shards(output) == 4
+    assert (tmp_path / "out.1-of-4.jsonl").exists()
+
+
+def test_a_model_is_known_by_its_files_not_by_its_place(tiny: Path, tmp_path: Path) -> None:
+    source, output = write(tmp_path / "in.jsonl", questions(4)), tmp_path / "out.jsonl"
+    elsewhere = Path(shutil.copytree(tiny, tmp_path / "elsewhere"))
+    for place, part in ((tiny, 1), (elsewhere, 2)):
+        predict_file(Answerer(place), source, output, Reading(), (part, 2))
+    _check_alike([tmp_path / f"out.{part}-of-2.jsonl" for part in (1, 2)])
+    settings = elsewhere / "tokenizer_config.json"
+    settings.write_text(settings.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    with pytest.raises(OutputError, match="was made with weights"):
+        predict_file(Answerer(elsewhere), source, output, Reading(), (2, 2))
 
 
 def test_a_shard_that_was_cut_is_not_joined(answerer: Answerer, tmp_path: Path) -> None:

@@ -198,9 +198,35 @@ def test_names_that_are_allowed_come_beside_the_loopbacks_own(tiny: Path) -> Non
     assert Settings(host="0.0.0.0", allowed_hosts=("answers.example",)).allowed_hosts == ("answers.example",)
 
 
-@pytest.mark.parametrize("host", ["LOCALHOST", "127.0.0.2", "0:0:0:0:0:0:0:1", "localhost."])
+@pytest.mark.parametrize(
+    "host", ["LOCALHOST", "127.0.0.2", "127.1", "::ffff:127.0.0.1", "0:0:0:0:0:0:0:1", "localhost."]
+)
 def test_a_loopback_spelt_otherwise_answers_to_its_own_names_alone(host: str) -> None:
-    assert set(Settings(host=host).allowed_hosts) == {"127.0.0.1", "::1", "localhost", host.lower()}
+    assert set(Settings(host=host).allowed_hosts) == {"127.0.0.1", "::1", "localhost", host.lower().rstrip(".")}
+
+
+def test_allowed_names_are_written_in_any_way_that_means_a_host() -> None:
+    allowed = ("Answers.example:8443", "[2001:db8::1]", "[2001:db8::2]:80", "2001:db8::3", "a.example.")
+    names = ("answers.example", "2001:db8::1", "2001:db8::2", "2001:db8::3", "a.example")
+    assert Settings(host="0.0.0.0", allowed_hosts=allowed).allowed_hosts == names
+    for wrong in ("https://answers.example", ""):
+        with pytest.raises(ValueError, match="is not the name of a host"):
+            Settings(allowed_hosts=(wrong,))
+
+
+def test_monitors_may_ask_for_the_head_alone(client: TestClient) -> None:
+    for path in ("/", "/health/live", "/health/ready"):
+        assert client.head(path).status_code == 200
+
+
+def test_a_byte_order_mark_before_a_body_does_not_matter(client: TestClient) -> None:
+    body = json.dumps({"question": "Who?", "context": "Anna Keller."}).encode()
+    replies = [
+        client.post("/v1/answers", content=mark + body, headers={"Content-Type": "application/json"})
+        for mark in (b"", b"\xef\xbb\xbf")
+    ]
+    assert [reply.status_code for reply in replies] == [200, 200]
+    assert replies[0].json() == replies[1].json()
 
 
 def test_every_refusal_is_counted_by_its_reason(tiny: Path) -> None:

@@ -52,7 +52,8 @@ class Reading:
     Attributes:
         top_k: how many answers, 1 or more.
         max_answer_len: longest answer, in tokens.
-        doc_stride: tokens that consecutive windows of a long context share.
+        doc_stride: tokens that consecutive windows of a long context share; 128, or half a window if
+            that is less, when None.
         max_seq_len: tokens of a window, question and special tokens included; no more than the
             model can read.
         precision: withhold answers that are less sure than it takes for this share of the answers
@@ -65,7 +66,7 @@ class Reading:
 
     top_k: int = 1
     max_answer_len: int = 30
-    doc_stride: int = 128
+    doc_stride: int | None = None
     max_seq_len: int = 384
     precision: float | None = None
     guess_languages: bool = False
@@ -78,8 +79,9 @@ class Reading:
             AskedError: a number is too small, or windows would share all they hold.
         """
         for name, least in (("top_k", 1), ("max_answer_len", 1), ("doc_stride", 0), ("max_seq_len", 8)):
-            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
-        if self.doc_stride >= self.max_seq_len:
+            if (value := getattr(self, name)) is not None or name != "doc_stride":
+                object.__setattr__(self, name, whole_number(name, value, least))
+        if self.doc_stride is not None and self.doc_stride >= self.max_seq_len:
             raise AskedError(f"doc_stride ({self.doc_stride}) must be smaller than max_seq_len ({self.max_seq_len})")
         if self.precision is not None and not (isinstance(self.precision, Real) and 0 < self.precision < 1):
             raise AskedError(f"precision must be between 0 and 1, not {self.precision!r}")
@@ -213,8 +215,8 @@ class Answerer:
                 ParallelCorpus("asked", seeds, passages),
                 [Pair(id_, LANGUAGE, LANGUAGE) for id_ in seeds],
                 top_k=reading.top_k if reading.windows_apart else max(reading.top_k, LOOKED_AT),
-                max_length=min(reading.max_seq_len, self.longest_window),
-                overlap=reading.doc_stride,
+                max_length=self._window(reading),
+                overlap=self._overlap(reading),
                 max_answer_tokens=reading.max_answer_len,
                 progress=progress,
                 scaling=lambda pair: calibration.scaling(known[int(pair.id)]) if calibration else UNSCALED,
@@ -233,8 +235,16 @@ class Answerer:
 
         reading = reading or Reading()
         of_question, of_context = (len(text.ids) for text in tokenise(self.loaded.tokenizer, [question, context]))
-        room = min(reading.max_seq_len, self.longest_window) - self._template.specials
-        return count_windows(of_context, room - min(of_question, room // 2), reading.doc_stride)
+        room = self._window(reading) - self._template.specials
+        return count_windows(of_context, room - min(of_question, room // 2), self._overlap(reading))
+
+    def _window(self, reading: Reading) -> int:
+        return min(reading.max_seq_len, self.longest_window)
+
+    def _overlap(self, reading: Reading) -> int:
+        from polyspan.encoding.windows import OVERLAP
+
+        return min(OVERLAP, self._window(reading) // 2) if reading.doc_stride is None else reading.doc_stride
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Answer in the call shapes and keys of transformers 4; see `polyspan.answering.pipeline`."""

@@ -70,8 +70,19 @@ def fit_calibration(evidence: Evidence, model: str, data: str) -> Calibration:
     if not evidence.answerable.all():
         slope, bias = _null(evidence, unsure)
         unsure = unsure.model_copy(update={"null_slope": round(slope, 4), "null_bias": round(bias, 4)})
-    scores, _ = evidence.probabilities(lambda pair: unsure.scaling((pair.question_language, pair.context_language)))
-    return unsure.model_copy(update={"thresholds": tuple(thresholds(scores, evidence.correct))})
+    known, _ = evidence.probabilities(lambda pair: unsure.scaling((pair.question_language, pair.context_language)))
+    unknown, _ = evidence.probabilities(lambda _: unsure.scaling(None))
+    return unsure.model_copy(update={"thresholds": _for_both(known, unknown, evidence.correct)})
+
+
+def _for_both(known: Floats, unknown: Floats, correct: NDArray[np.bool_]) -> tuple[Threshold, ...]:
+    """Thresholds that hold whether or not it is said what languages are asked: the higher of the two."""
+    of_unknown = {threshold.precision: threshold for threshold in thresholds(unknown, correct)}
+    return tuple(
+        max(threshold, of_unknown[threshold.precision], key=lambda one: one.score)
+        for threshold in thresholds(known, correct)
+        if threshold.precision in of_unknown
+    )
 
 
 def thresholds(scores: Floats, correct: NDArray[np.bool_], precisions: Sequence[float] = PRECISIONS) -> list[Threshold]:

@@ -70,7 +70,7 @@ def check_export(
 
         def move(done: int, total: int, moment: str = moment) -> None:
             if progress is not None:
-                progress(f"measuring {moment}: {done} of {total} windows")
+                progress(f"measuring {moment}: {done / total:.0%}")
 
         predictions = predict(loaded.model, loaded.tokenizer, gate.corpus, gate.pairs, progress=move)
         f1.append([row.f1 for row in score_rows(gate.corpus, predictions, gate.rules)])

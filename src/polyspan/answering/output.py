@@ -152,19 +152,12 @@ def join_shards(path: Path) -> int:
         OutputError: no shards, one is missing, not finished, not whole or made with other settings
             than the first, or the output is there already.
     """
-    if path.exists():
-        raise OutputError(f"{path}: is there already; delete it or name another --output")
     name = re.compile(rf"{re.escape(path.stem)}\.\d+-of-(\d+){re.escape(path.suffix)}")
     folder = path.parent.iterdir() if path.parent.is_dir() else ()
-    counts = {int(match[1]) for found in folder if (match := name.fullmatch(found.name))}
-    if len(counts) != 1:
-        found = f"shards of {' and of '.join(map(str, sorted(counts)))}" if counts else "no finished shards"
-        raise OutputError(f"{path}: {found} beside it; run polyspan predict --shard 1/N to N/N first")
-    count = counts.pop()
-    shards = [shard_path(path, index, count) for index in range(1, count + 1)]
-    for shard in shards:
-        if not shard.is_file():
-            raise OutputError(f"{shard}: is not there; its part of the work is not finished")
+    there = {found: int(match[1]) for found in folder if (match := name.fullmatch(found.name))}
+    if path.exists():
+        return _end_join(path, sorted(there))
+    shards = _whole_split(path, sorted(set(there.values())))
     _check_alike(shards)
     for shard in shards:
         _refuse_cut(shard)
@@ -173,10 +166,50 @@ def join_shards(path: Path) -> int:
         for _, raw in heapq.merge(*map(_lines, shards)):
             file.write(raw)
             rows += 1
-    for shard in shards:
-        shard.unlink()
-        _settings_file(shard).unlink()
+    _remove(shards)
     return rows
+
+
+def _whole_split(path: Path, counts: list[int]) -> list[Path]:
+    """The shards of the one division of which all are there."""
+    if not counts:
+        raise OutputError(f"{path}: no finished shards beside it; run polyspan predict --shard 1/N to N/N first")
+    splits = {count: [shard_path(path, index, count) for index in range(1, count + 1)] for count in counts}
+    whole = [shards for shards in splits.values() if all(shard.is_file() for shard in shards)]
+    if len(whole) == 1:
+        return whole[0]
+    if len(counts) == 1:
+        missing = next(shard for shard in splits[counts[0]] if not shard.is_file())
+        raise OutputError(f"{missing}: is not there; its part of the work is not finished")
+    which = "all of each" if whole else "none of them whole"
+    raise OutputError(
+        f"{path}: shards of {' and of '.join(map(str, counts))} beside it, {which}; delete those of the"
+        " division that is not wanted, or finish one"
+    )
+
+
+def _end_join(path: Path, shards: list[Path]) -> int:
+    """Remove the shards that a join left when it was killed: all that they hold is in the output."""
+    rows, joined = 0, _lines(path)
+
+    def reach(wanted: tuple[int, bytes]) -> bool:
+        nonlocal rows
+        for row in joined:
+            rows += 1
+            if row == wanted:
+                return True
+        return False
+
+    if not shards or not all(reach(row) for row in heapq.merge(*map(_lines, shards))):
+        raise OutputError(f"{path}: is there already; delete it or name another --output")
+    _remove(shards)
+    return rows + sum(1 for _ in joined)
+
+
+def _remove(shards: Iterable[Path]) -> None:
+    for shard in shards:
+        _settings_file(shard).unlink(missing_ok=True)
+        shard.unlink()
 
 
 def _check_alike(shards: list[Path]) -> None:
@@ -227,12 +260,13 @@ def _refuse_others(file: Path, how: str, path: Path, settings: Mapping[str, Any]
 
 
 def _first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
-    """Name and both values of the first setting that differs."""
+    """Name and both values of the first setting that differs; a model's name says less than its weights."""
+    skipped = {BYTES, "model"} if there.get("weights") and there.get("weights") == here.get("weights") else {BYTES}
     return next(
         (
             (name, there.get(name), here.get(name))
             for name in {**here, **there}
-            if name != BYTES and there.get(name) != here.get(name)
+            if name not in skipped and there.get(name) != here.get(name)
         ),
         None,
     )

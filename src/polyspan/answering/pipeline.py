@@ -81,7 +81,7 @@ def call_as_pipeline(
         # Of each window; candidates become fewer when they are stretched to the same words.
         top_k=wanted * 2 + 10 if align_to_words else wanted,
         max_answer_len=_first(max_answer_len, MAX_ANSWER_LEN),
-        doc_stride=_first(doc_stride, min(window // 2, 128)),
+        doc_stride=doc_stride,
         max_seq_len=window,
         windows_apart=True,
     )

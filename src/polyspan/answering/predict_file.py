@@ -169,10 +169,14 @@ def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
 
 
 def _settings(answerer: Answerer, path: Path, reading: Reading, shard: tuple[int, int]) -> dict[str, Any]:
-    from polyspan.models.load import model_folder
+    from polyspan.models.load import CALIBRATION_FILE, model_folder
 
     folder = model_folder(answerer.name)
-    weights = sorted([*folder.glob("*.safetensors"), *folder.glob("*.onnx*")]) if folder else []
+    # The calibration has a key of its own.
+    kinds = ("*.safetensors", "*.onnx*", "*.json")
+    files = {file for kind in kinds for file in folder.glob(kind)} if folder else set()
+    weights = sorted(file for file in files if file.name != CALIBRATION_FILE)
+    weights.sort(key=lambda file: file.suffix == ".json")
     calibration = "" if answerer.calibration is None else answerer.calibration.model_dump_json()
     return {
         "data": sha256(path),

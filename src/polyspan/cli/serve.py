@@ -62,7 +62,7 @@ def serve(
         host=host,
         port=port,
         api_key=api_key,
-        allowed_hosts=tuple(name.lower() for name in allowed_host or ()),
+        allowed_hosts=tuple(allowed_host or ()),
         limits=Limits(
             body_bytes=max_body_bytes,
             body_seconds=body_seconds,

@@ -211,11 +211,15 @@ def _end(text: TokenisedText, context: str, last: int) -> int:
 
 
 def _trim(context: str, start: int, end: int) -> tuple[int, int]:
-    while start < end and context[start].isspace():
+    while start < end and _is_blank(context[start]):
         start += 1
-    while end > start and context[end - 1].isspace():
+    while end > start and _is_blank(context[end - 1]):
         end -= 1
     return start, end
+
+
+def _is_blank(character: str) -> bool:
+    return character.isspace() or character in "\u200b\ufeff" or unicodedata.category(character) == "Cc"
 
 
 def _logsumexp(values: list[float]) -> float:

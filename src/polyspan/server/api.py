@@ -107,10 +107,12 @@ def make_router(settings: Settings, host: ModelHost) -> APIRouter:
         )
         return ModelsReply(models=[facts])
 
+    @router.head("/health/live", include_in_schema=False)
     @router.get("/health/live", summary="Whether the server runs", responses=_refusals(400))
     async def live() -> dict[str, str]:
         return {"status": "ok"}
 
+    @router.head("/health/ready", include_in_schema=False)
     @router.get(
         "/health/ready",
         summary="Whether the model is loaded",

@@ -32,6 +32,7 @@ def make_page_router() -> APIRouter:
             return Response(status_code=304, headers=headers)
         return Response(files[name], media_type=MEDIA_TYPES[name.rpartition(".")[2]], headers=headers)
 
+    @router.head("/")
     @router.get("/")
     async def page(request: Request) -> Response:
         return send(request, PAGE)

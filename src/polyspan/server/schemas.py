@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Annotated, Any, NamedTuple
 
 import pydantic_core
@@ -97,7 +98,7 @@ def parse_request(body: bytes, limits: Limits) -> tuple[list[Wanted], bool]:
     except UnicodeDecodeError as error:
         raise Refusal(400, "not_utf8", f"the body is not UTF-8 at byte {error.start}") from None
     try:
-        data = pydantic_core.from_json(body, allow_inf_nan=False, cache_strings="none")
+        data = pydantic_core.from_json(body.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False, cache_strings="none")
     except ValueError as error:
         raise Refusal(400, "not_json", f"the body is not JSON: {str(error)[:200]}") from None
     many = isinstance(data, dict) and "items" in data

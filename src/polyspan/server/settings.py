@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from socket import inet_aton
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -13,9 +14,21 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches what listens there, however the address is spelt."""
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
-        return host.lower().rstrip(".") == "localhost"
+        try:
+            address = ip_address(inet_aton(host))  # "127.1" and "2130706433" are addresses to the system
+        except (OSError, UnicodeError):
+            return host_name(host) == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def host_name(host: str) -> str:
+    """The name in ``name:port`` or ``[address]:port``, as names are compared."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host
+    if name.count(":") == 1:  # an address of version 6 has more
+        name = name.partition(":")[0]
+    return name.lower().rstrip(".")
 
 
 class Limits(BaseModel):
@@ -71,9 +84,17 @@ class Settings(BaseModel):
     allowed_hosts: tuple[str, ...] = ()
     limits: Limits = Limits()
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _plain_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if "/" in name or not host_name(name):
+                raise ValueError(f"{name!r} is not the name of a host; write it without http:// and path")
+        return tuple(map(host_name, names))
+
     @model_validator(mode="after")
     def _own_names(self) -> Self:
         if is_loopback(self.host):
-            names = dict.fromkeys((*LOOPBACK, self.host.lower(), *self.allowed_hosts))
+            names = dict.fromkeys((*LOOPBACK, host_name(self.host), *self.allowed_hosts))
             object.__setattr__(self, "allowed_hosts", tuple(names))
         return self

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 
 from polyspan.server.refusal import Refusal
+from polyspan.server.settings import host_name
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -75,9 +76,8 @@ class Shell:
             self._note(scope, status, time.perf_counter() - began)
 
     def _check_host(self, scope: Scope) -> None:
-        named = Headers(scope=scope).get("host", "")
-        name = named[: named.find("]") + 1].strip("[]") if named.startswith("[") else named.partition(":")[0]
-        if self.allowed_hosts and name.lower() not in self.allowed_hosts:
+        name = host_name(Headers(scope=scope).get("host", ""))
+        if self.allowed_hosts and name not in self.allowed_hosts:
             raise Refusal(
                 400, "host", "this server is not called by that name; start it with --allowed-host to allow it"
             )
@@ -88,7 +88,7 @@ class Shell:
         route = getattr(scope.get("route"), "path", known)
         self.metrics.requests.labels(route, str(status)).inc()
         self.metrics.seconds.labels(route).observe(seconds)
-        method = scope["method"] if scope["method"] in {"GET", "POST"} else "other"
+        method = scope["method"] if scope["method"] in {"GET", "HEAD", "POST"} else "other"
         log.info("%s %s %s %.0f ms", method, route, status or "gone", 1000 * seconds)
 
 

@@ -110,6 +110,7 @@ async function ask() {
   }, LONG_WAIT);
   try {
     const reply = await answer(request, at.key.value, tell, controller.signal);
+    if (at.model.dataset.state === "failed") meet(); // it was away when the page came
     const entry = { request, reply };
     visit.unshift(entry);
     showHistory();
@@ -264,6 +265,7 @@ function showHistory() {
 }
 
 async function copy(text, button) {
+  let done = true;
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -271,13 +273,13 @@ async function copy(text, button) {
     const field = make("textarea", { value: text, className: "hidden-text" });
     document.body.append(field);
     field.select();
-    document.execCommand("copy");
+    done = document.execCommand("copy");
     field.remove();
     button.focus();
   }
   button.dataset.name ??= button.textContent; // it may say "Copied" still
-  button.textContent = "Copied";
-  at.spoken.textContent = "Copied";
+  button.textContent = done ? "Copied" : "Could not copy";
+  at.spoken.textContent = button.textContent;
   setTimeout(() => { button.textContent = button.dataset.name; }, 1500);
 }
 
@@ -367,8 +369,12 @@ document.addEventListener("drop", (event) => {
 });
 
 async function begin() {
-  const examples = await (await fetch("page/examples.json")).json();
-  at.examples.replaceChildren(...examples.map(exampleItem));
+  try {
+    const examples = await (await fetch("page/examples.json")).json();
+    at.examples.replaceChildren(...examples.map(exampleItem));
+  } catch {
+    at.examples.closest("nav").hidden = true;
+  }
 }
 
 async function meet() {

@@ -43,18 +43,23 @@ export function cut(text, located) {
 }
 
 const SCRIPTS = [
-  ["ja", /[\p{Script=Hiragana}\p{Script=Katakana}]/u],
-  ["ko", /\p{Script=Hangul}/u],
-  ["zh", /\p{Script=Han}/u],
-  ["th", /\p{Script=Thai}/u],
-  ["he", /\p{Script=Hebrew}/u],
-  ["el", /\p{Script=Greek}/u],
+  ["ja", /[\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/gu],
+  ["ko", /\p{Script=Hangul}/gu],
+  ["th", /\p{Script=Thai}/gu],
+  ["he", /\p{Script=Hebrew}/gu],
+  ["el", /\p{Script=Greek}/gu],
 ];
+const KANA = /[\p{Script=Hiragana}\p{Script=Katakana}]/u;
 
-/** The language where the script tells it, else "": it chooses the shapes of characters and a reader's voice. */
+/**
+ * The language where the script of most letters tells it, else "": it chooses the shapes of characters
+ * and a reader's voice, and a foreign word or a formula in a text is to change neither.
+ */
 export function languageOf(text) {
-  const beginning = text.slice(0, 1000);
-  return SCRIPTS.find(([, script]) => script.test(beginning))?.[0] ?? "";
+  const letters = (text.slice(0, 1000).match(/\p{L}/gu) ?? []).join("");
+  const count = (script) => letters.match(script)?.length ?? 0;
+  const found = SCRIPTS.find(([, script]) => 2 * count(script) > [...letters].length)?.[0] ?? "";
+  return found === "ja" && !KANA.test(letters) ? "zh" : found;
 }
 
 const RIGHT_TO_LEFT = /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\p{Script=Adlam}]/u;
