@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from polyspan.corpus import Answer, Pair, ParallelCorpus, Passage, Seed
 from polyspan.encoding import make_windows, tokenise_corpus
 from polyspan.encoding.predict import predict
-from polyspan.encoding.spans import best_token_spans, rank_spans, window_candidates
+from polyspan.encoding.spans import Candidates, best_token_spans, rank_spans, window_candidates
 from polyspan.encoding.tokens import TokenisedText
 from polyspan.models import load_model
 from tiny_models import TEXTS, tiny_bert, tiny_unigram
@@ -107,6 +107,23 @@ def test_answers_keep_the_last_marks_of_decomposed_text(
     for span in prediction.spans:
         assert unicodedata.normalize("NFC", span.text) in composed
         assert context[span.start : span.end] == span.text
+
+
+@pytest.mark.parametrize(
+    ("context", "token", "answer"),
+    [
+        ("न एंजियोस्पर्मों की", (3, 7), "एंजियो"),  # the token begins with the mark of its first letter
+        ("دفعت آنّا كيلر", (5, 7), "آنّ"),  # the next token begins with the mark of this one's last letter
+        ("\u0301 mark", (0, 6), "\u0301 mark"),  # on nothing
+        ("a \u0301b", (2, 4), "\u0301b"),  # on a space
+    ],
+)
+def test_answers_hold_whole_characters(context: str, token: tuple[int, int], answer: str) -> None:
+    first, last = token
+    offsets = np.array([(first, last)], dtype=np.int32)
+    candidates = Candidates(spans=[(0, 0, 1.0)], start_total=1.0, end_total=1.0, null=-9.0)
+    (span,), _ = rank_spans(TokenisedText(ids=np.array([7]), offsets=offsets), context, [(0, candidates)], top_k=1)
+    assert span.text == answer == context[span.start : span.end]
 
 
 def test_predictions_are_those_of_one_window_at_a_time(

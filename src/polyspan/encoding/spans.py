@@ -187,7 +187,8 @@ def _best_stretches(
     spans: list[Span] = []
     seen: set[tuple[int, int]] = set()
     for score, _, first, last in sorted(scored, key=lambda item: (-item[0], -item[1], item[2], item[3])):
-        start, end = _trim(context, int(text.offsets[first, 0]), _end(text, context, last))
+        start, end = _trim(context, int(text.offsets[first, 0]), int(text.offsets[last, 1]))
+        start, end = _whole_characters(context, start, end)
         if start >= end or (start, end) in seen:
             continue
         seen.add((start, end))
@@ -197,17 +198,21 @@ def _best_stretches(
     return spans
 
 
-def _end(text: TokenisedText, context: str, last: int) -> int:
-    """Where token ``last`` ends, with the marks and jamo that composing (NFKC) left to no token."""
-    end = stop = int(text.offsets[last, 1])
-    while stop < len(context) and (
-        unicodedata.category(context[stop])[0] == "M" or "\u1160" <= context[stop] <= "\u11ff"
-    ):
-        stop += 1
-    if stop > end:
-        starts = text.offsets[last + 1 :, 0]
-        stop = min([stop, *starts[starts >= end][:1].tolist()])
-    return stop
+def _whole_characters(context: str, start: int, end: int) -> tuple[int, int]:
+    """The stretch with the letters that its marks belong to, and the marks of its last letter.
+
+    Tokens may begin with a mark, and composing (NFKC) leaves marks and jamo to no token.
+    """
+    while 0 < start < end and _joins(context[start]) and not context[start - 1].isspace():
+        start -= 1
+    while start < end < len(context) and _joins(context[end]):
+        end += 1
+    return start, end
+
+
+def _joins(character: str) -> bool:
+    """Whether it is written on, or composed with, the character before it."""
+    return unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff"
 
 
 def _trim(context: str, start: int, end: int) -> tuple[int, int]:
