@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
@@ -255,6 +256,7 @@ def test_what_an_average_was_trained_on_is_that_of_its_models(tmp_path: Path) ->
         made = recipe(Path("some/encoder"), folder, data={"path": path, "seeds": None, "target_languages": 0})
         (folder / "recipe.yaml").write_text(dump_recipe(made))
         runs.append(str(folder / "model"))
+    shutil.copyfile(tmp_path / "one/model/tokenizer.json", tmp_path / "two/model/tokenizer.json")
     mean = tmp_path / "mean"
     assert CliRunner().invoke(app, ["average", *runs, "--output", str(mean)]).exit_code == 0
     console, _ = noted()
