@@ -73,7 +73,8 @@ def settings_of(results: Sequence[Result]) -> list[Setting]:
     for result in sorted(results, key=lambda result: -len(result.scores)):
         kind = json.dumps([result.method, _keys(result, *_OF_A_RUN)], sort_keys=True)
         groups[kind].setdefault(result.name if result.recipe is None else result.seed, result)
-    ordered = sorted((list(runs.values()) for runs in groups.values()), key=lambda runs: _order(runs[0]))
+    by_seed = (sorted(runs.values(), key=lambda run: run.seed or 0) for runs in groups.values())
+    ordered = sorted(by_seed, key=lambda runs: _order(runs[0]))
     trees = [_told_in_label(runs[0]) for runs in ordered if _has_settings(runs[0])]
     usual = {
         key: Counter(str(tree[key]) for tree in trees if key in tree).most_common(1)[0][0]
