@@ -214,6 +214,12 @@ def test_allowed_names_are_written_in_any_way_that_means_a_host() -> None:
             Settings(allowed_hosts=(wrong,))
 
 
+def test_a_name_that_is_none_is_one_line_at_the_command() -> None:
+    done = CliRunner().invoke(app, ["serve", "--allowed-host", "https://a.example"])
+    assert isinstance(done.exception, PolyspanError)
+    assert str(done.exception).startswith("allowed_hosts: 'https://a.example' is not the name of a host")
+
+
 def test_monitors_may_ask_for_the_head_alone(client: TestClient) -> None:
     for path in ("/", "/health/live", "/health/ready"):
         assert client.head(path).status_code == 200

@@ -175,8 +175,9 @@ def _settings(answerer: Answerer, path: Path, reading: Reading, shard: tuple[int
     # The calibration has a key of its own.
     kinds = ("*.safetensors", "*.onnx*", "*.json")
     files = {file for kind in kinds for file in folder.glob(kind)} if folder else set()
-    weights = sorted(file for file in files if file.name != CALIBRATION_FILE)
-    weights.sort(key=lambda file: file.suffix == ".json")
+    weights = sorted(
+        (file for file in files if file.name != CALIBRATION_FILE), key=lambda file: (file.suffix == ".json", file)
+    )
     calibration = "" if answerer.calibration is None else answerer.calibration.model_dump_json()
     return {
         "data": sha256(path),

@@ -49,6 +49,9 @@ def serve(
         from polyspan.errors import PolyspanError
 
         raise PolyspanError(f"{error.name} is not installed: pip install 'polyspan[serve]'") from None
+    from pydantic import ValidationError
+
+    from polyspan.errors import first_problem
     from polyspan.files import read_text
     from polyspan.server.settings import Limits, Settings, is_loopback
 
@@ -57,26 +60,29 @@ def serve(
         api_key = read_text(api_key_file, ServerError).strip()
     if api_key is not None and (len(api_key) < 8 or not api_key.isascii()):
         raise ServerError("the API key must have 8 characters of ASCII or more")
-    settings = Settings(
-        model=model,
-        host=host,
-        port=port,
-        api_key=api_key,
-        allowed_hosts=tuple(allowed_host or ()),
-        limits=Limits(
-            body_bytes=max_body_bytes,
-            body_seconds=body_seconds,
-            characters=max_characters,
-            items=max_items,
-            windows=max_windows,
-            top_k=max_top_k,
-            answer_seconds=answer_seconds,
-            requests=max_requests,
-            queue_windows=queue_windows,
-            batch_windows=batch_windows,
-            batch_milliseconds=batch_milliseconds,
-        ),
-    )
+    try:
+        settings = Settings(
+            model=model,
+            host=host,
+            port=port,
+            api_key=api_key,
+            allowed_hosts=tuple(allowed_host or ()),
+            limits=Limits(
+                body_bytes=max_body_bytes,
+                body_seconds=body_seconds,
+                characters=max_characters,
+                items=max_items,
+                windows=max_windows,
+                top_k=max_top_k,
+                answer_seconds=answer_seconds,
+                requests=max_requests,
+                queue_windows=queue_windows,
+                batch_windows=batch_windows,
+                batch_milliseconds=batch_milliseconds,
+            ),
+        )
+    except ValidationError as error:
+        raise ServerError(first_problem(error)) from error
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     log = logging.getLogger("polyspan.server")
     log.setLevel(logging.INFO)
