@@ -156,7 +156,12 @@ def test_predictions_are_those_of_one_window_at_a_time(
                 if owner != 1 or owners[j] != 1:
                     continue
                 value = float(out.start_logits[0, i] + out.end_logits[0, j])
-                piece = context[offsets[i][0] : offsets[j][1]].strip()
+                begin, end = offsets[i][0], offsets[j][1]
+                while unicodedata.category(context[begin]) in {"Mn", "Mc"}:  # its letter is of the token before
+                    begin -= 1
+                while end < len(context) and unicodedata.category(context[end]) in {"Mn", "Mc"}:
+                    end += 1
+                piece = context[begin:end].strip()
                 if value > best + 1e-4 and piece:
                     best, text = value, piece
     assert prediction.spans[0].text == text
