@@ -7,7 +7,9 @@ Contestants, each in a process of its own that keeps its model loaded:
 - ``old-pipeline``: ``pipeline("question-answering")`` of transformers 4.57, fp32, as its users call it, in an
   environment of its own (see ``old_pipeline.py``), made where it is missing;
 - ``torch-fp32`` and, where the processor multiplies in it, ``torch-bf16``: ``Answerer`` in these precisions;
-- ``onnx-fp32`` and ``onnx-int8``: ``Answerer`` on what ``polyspan export`` writes.
+- ``onnx-fp32`` and ``onnx-int8``: ``Answerer`` on what ``polyspan export`` writes;
+- ``openvino``: ``Answerer`` with OpenVINO, which takes bf16 where the processor multiplies in it, else fp32; and
+  ``openvino-int8``, on what ``polyspan export`` writes in 8 bits.
 
 All read the same weights and take the same calls, in turn, round after round. Contexts and questions are the
 shipped corpus's, in nine languages, joined and cut to 200 tokens. F1 is measured on the shipped corpus as well.
@@ -30,7 +32,15 @@ from unittest import mock
 
 from old_pipeline import environment
 
-CONTESTANTS = ("old-pipeline", "torch-fp32", "torch-bf16", "onnx-fp32", "onnx-int8")
+CONTESTANTS = (
+    "old-pipeline",
+    "torch-fp32",
+    "torch-bf16",
+    "onnx-fp32",
+    "onnx-int8",
+    "openvino",
+    "openvino-int8",
+)
 ITEMS = 64
 TOKENS = 200
 
@@ -78,7 +88,9 @@ def main() -> None:
     exports = make_exports(folder, arguments.exports, arguments.quick)
     old = arguments.old_python or environment(None)
     contestants = [name for name in CONTESTANTS if name != "torch-bf16" or multiplies_in_bf16("cpu")]
-    racers = {name: start(name, old, exports.get(name, folder)) for name in contestants}
+    racers = {
+        name: start(name, old, exports.get(name.replace("openvino-int8", "onnx-int8"), folder)) for name in contestants
+    }
     questions, contexts = items(folder)
     rounds, alone = (2, 4) if arguments.quick else (arguments.rounds or 10, 16)
     times: dict[str, dict[str, list[float]]] = {name: {"single": [], "batch": []} for name in racers}
@@ -160,7 +172,7 @@ def serve(name: str, folder: str) -> None:
     from polyspan import Answerer
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    answerer = Answerer(folder)
+    answerer = Answerer(folder, "openvino" if name.startswith("openvino") else None)
     plain = mock.patch("polyspan.encoding.predict.inference_precision", return_value=nullcontext())
     with plain if name == "torch-fp32" else nullcontext():
         print("ready", flush=True)

@@ -163,7 +163,7 @@ def test_a_missing_package_an_other_folder_and_no_export_are_named(
 ) -> None:
     with pytest.raises(OnnxError, match="not exported to ONNX; do: polyspan export"):
         Answerer(str(model), backend="onnx")
-    with pytest.raises(PolyspanError, match="backend must be torch or onnx"):
+    with pytest.raises(PolyspanError, match="backend must be torch, onnx or openvino"):
         Answerer(str(model), backend="tvm")  # type: ignore[arg-type]
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(OnnxError, match="is no export; name another --output"):

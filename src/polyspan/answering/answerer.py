@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from polyspan.answering.asked import Asked, AskedError, check_asked
+from polyspan.answering.backend import Backend, check_backend, default_backend, load_reader_for
 from polyspan.encoding.spans import UNSCALED, Span
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from polyspan.encoding.tokens import Template
     from polyspan.models.load import LoadedModel
 
-Backend = Literal["torch", "onnx"]
 LANGUAGE = "und"
 LOOKED_AT = 20
 """Spans looked at when fewer are asked for, so that the first answers do not depend on ``top_k``."""
@@ -107,12 +107,14 @@ class Answerer:
 
     Args:
         model: shipped name, folder or hub id; the shipped cross-lingual reader by default.
-        backend: "torch"; or "onnx" for a folder that ``polyspan export`` wrote, which needs the extra
-            ``onnx``. By default what the folder is made for.
+        backend: "torch"; "onnx" for a folder that ``polyspan export`` wrote, which needs the extra
+            ``onnx``; or "openvino" for either, which needs the extra ``openvino`` and is the fastest on
+            processors. By default what the folder is made for.
 
     Raises:
         ModelError: the model cannot be loaded.
         OnnxError: the folder holds no export, or ``onnxruntime`` is not installed.
+        OpenvinoError: OpenVINO is not installed, or cannot take the model over.
         CalibrationError: the model's folder holds a calibration that cannot be read.
 
     Where the model's folder holds a calibration (``polyspan calibrate``), scores are probabilities that
@@ -125,7 +127,9 @@ class Answerer:
     def __init__(self, model: str | os.PathLike[str] | None = None, backend: Backend | None = None) -> None:
         from polyspan.models.load import DEFAULT
 
-        self.loaded: LoadedModel = _load(os.fspath(model or DEFAULT), backend)
+        name = os.fspath(model or DEFAULT)
+        self.backend: Backend = check_backend(backend) or default_backend(name)
+        self.loaded: LoadedModel = load_reader_for(name, self.backend)
         self.calibration: Calibration | None = self._find_calibration()
 
     @property
@@ -278,15 +282,6 @@ class Answerer:
         from polyspan.encoding.tokens import pair_template
 
         return pair_template(self.loaded.tokenizer)
-
-
-def _load(name: str, backend: Backend | None) -> LoadedModel:
-    from polyspan.answering.onnx_model import is_export, load_onnx
-    from polyspan.models.load import load_reader
-
-    if backend not in ("torch", "onnx", None):
-        raise AskedError(f"backend must be torch or onnx, not {backend!r}")
-    return load_onnx(name) if backend == "onnx" or (backend is None and is_export(name)) else load_reader(name)
 
 
 def pair_up(question: str | Sequence[str], context: str | Sequence[str]) -> list[Asked]:

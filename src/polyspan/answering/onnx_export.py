@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
-from torch import Tensor, nn
 
+from polyspan.answering.logits import as_logits, quiet
 from polyspan.answering.onnx_gate import Gate, check_export
 from polyspan.answering.onnx_model import EXPORT_FILE, ONNX_FILE, OnnxError, OnnxReader, require
 from polyspan.answering.onnx_precision import (
@@ -125,18 +121,17 @@ def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModelPr
     import onnx_ir
     from onnxscript.rewriter.ort_fusions import optimize_for_ort
 
-    encoded = tokenizer(["a b c", "d"], ["e f", "g h i j"], padding=True, return_tensors="pt")
-    names = [name for name in tokenizer.model_input_names if name in encoded]
+    logits, example = as_logits(model, tokenizer, [("a b c", "e f"), ("d", "g h i j")])
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=longest_window(model.config, tokenizer))}
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
-                _Logits(model, names).eval(),
-                tuple(encoded[name] for name in names),
-                input_names=names,
+                logits,
+                example,
+                input_names=logits.names,
                 output_names=["start_logits", "end_logits"],
                 dynamo=True,
-                dynamic_shapes=(tuple(axes for _ in names),),
+                dynamic_shapes=(tuple(axes for _ in example),),
                 external_data=False,
             )
             assert program is not None  # only without dynamo
@@ -178,31 +173,3 @@ def write_graph(graph: ModelProto, path: Path) -> None:
 
     large = graph.ByteSize() > LARGEST_FILE
     onnx.save(graph, str(path), save_as_external_data=large, location=f"{path.name}.data" if large else None)
-
-
-class _Logits(nn.Module):
-    """The model with inputs by position and logits as a pair, as the exporter wants them."""
-
-    def __init__(self, model: nn.Module, names: Iterable[str]) -> None:
-        super().__init__()
-        self.model, self.names = model, list(names)
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = self.model(**dict(zip(self.names, inputs, strict=True)))
-        return outputs.start_logits, outputs.end_logits
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's own progress and its warnings about optional packages."""
-    chatty = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in chatty]
-    for logger in chatty:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(chatty, levels, strict=True):
-            logger.setLevel(level)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polyspan.answering.onnx_precision import adds_exactly
@@ -18,8 +19,10 @@ from polyspan.files import read_text
 from polyspan.models.load import LoadedModel, load_tokenizer, resolve_model
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
     from transformers.modeling_outputs import QuestionAnsweringModelOutput
+
+Integers = NDArray[np.int64]
 
 ONNX_FILE = "model.onnx"
 EXPORT_FILE = "export.json"
@@ -78,16 +81,10 @@ class OnnxReader(nn.Module):
     """
 
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoConfig
-
         super().__init__()
         self.session = open_session(folder / ONNX_FILE)
         self.inputs = [entry.name for entry in self.session.get_inputs()]
-        try:
-            self.config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        except Exception as error:  # the library has a dozen kinds
-            reason = " ".join(str(error).split())[:240]
-            raise OnnxError(f"{folder}: its config.json cannot be read ({reason}); export it again") from error
+        self.config = load_export_config(folder)
         # Callers ask a model's parameters where it runs.
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)
 
@@ -107,16 +104,45 @@ class OnnxReader(nn.Module):
         from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
         feed = {name: inputs[name].numpy() for name in self.inputs}
-        rows, tokens = feed["input_ids"].shape
-        start, end = np.zeros((2, rows, tokens), np.float32)
-        step = max(1, PART_TOKENS // tokens)
-        for first in range(0, rows, step):
-            part = slice(first, first + step)
-            longest = int(feed["attention_mask"][part].sum(axis=1).max())
-            cut = {name: values[part, :longest] for name, values in feed.items()}
-            found = self.session.run(["start_logits", "end_logits"], cut)
-            start[part, :longest], end[part, :longest] = found
+        start, end = np.zeros((2, *feed["input_ids"].shape), np.float32)
+        for (rows, longest), given in parts(feed):
+            start[rows, :longest], end[rows, :longest] = self.session.run(["start_logits", "end_logits"], given)
         return QuestionAnsweringModelOutput(start_logits=torch.from_numpy(start), end_logits=torch.from_numpy(end))
+
+
+def parts(feed: dict[str, Integers]) -> list[tuple[tuple[slice, int], dict[str, Integers]]]:
+    """A batch in parts of `PART_TOKENS`, or of one window.
+
+    Args:
+        feed: inputs by name, each (batch, tokens), padded on the right.
+
+    Returns:
+        Rows and tokens of each part, as many as its longest window has, and its inputs.
+    """
+    rows, tokens = feed["input_ids"].shape
+    step = max(1, PART_TOKENS // tokens)
+    found = []
+    for first in range(0, rows, step):
+        part = slice(first, first + step)
+        longest = int(feed["attention_mask"][part].sum(axis=1).max())
+        found.append(((part, longest), {name: values[part, :longest] for name, values in feed.items()}))
+    return found
+
+
+def load_export_config(folder: Path) -> PreTrainedConfig:
+    """The configuration of an exported model.
+
+    Raises:
+        OnnxError: it cannot be read.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # the library has a dozen kinds
+        reason = " ".join(str(error).split())[:240]
+        raise OnnxError(f"{folder}: its config.json cannot be read ({reason}); export it again") from error
+    return config
 
 
 def is_export(name: str) -> bool:
@@ -135,16 +161,23 @@ def load_onnx(name: str) -> LoadedModel:
     folder = Path(resolve_model(name))
     if not is_export(str(folder)):
         raise OnnxError(f"{name}: not exported to ONNX; do: polyspan export {name} --format onnx, and name that folder")
-    if _needs_vnni(folder / EXPORT_FILE) and not adds_exactly():
-        raise OnnxError(f"{name}: was rounded for processors with VNNI, and this one has none; export it again here")
+    refuse_other_processor(name, folder)
     reader = cast("PreTrainedModel", OnnxReader(folder))  # called like one
     return LoadedModel(reader, load_tokenizer(name, str(folder)), name, fresh_head=False)
 
 
-def _needs_vnni(about: Path) -> bool:
+def refuse_other_processor(name: str, folder: Path) -> None:
+    """See that an export was not rounded for processors that add otherwise.
+
+    Raises:
+        OnnxError: it was, or what it says of itself cannot be read.
+    """
+    about = folder / EXPORT_FILE
     if not about.is_file():
-        return False
+        return
     try:
-        return bool(json.loads(read_text(about, OnnxError))["needs_vnni"])
+        needs_vnni = bool(json.loads(read_text(about, OnnxError))["needs_vnni"])
     except (ValueError, KeyError, TypeError) as error:
         raise OnnxError(f"{about}: cannot be read ({error}); export it again") from error
+    if needs_vnni and not adds_exactly():
+        raise OnnxError(f"{name}: was rounded for processors with VNNI, and this one has none; export it again here")

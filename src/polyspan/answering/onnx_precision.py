@@ -5,7 +5,7 @@ with one scale and zero point for a layer, fixed beforehand from calibration tex
 depends on what else is in its batch. What makes such encoders lose their answers when this is done naively is a
 handful of input units whose values are tens of times larger than the rest and take the whole range. Their part of
 the product is computed apart, in fp32, as in LLM.int8() (Dettmers et al. 2022, section 3.2), but they are chosen
-beforehand.
+beforehand, and only in layers where there are such units.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ Floats = NDArray[np.float32]
 Ranges = dict[str, tuple[Floats, Floats]]
 
 APART = 0.02
-"""Share of each layer's input units that are computed in fp32: those of the largest ranges."""
+"""Share of a layer's input units that are computed in fp32: those of the largest ranges."""
+STANDS_OUT = 1.5
+"""A layer has units that take the range of the rest, and computes them apart, where the largest range is so many
+times the largest of the rest."""
 LEVELS, SAFE_LEVELS = 127, 63
 """Largest rounded weight; of the latter, the sum of two products never overflows 16 bits, see `adds_exactly`."""
 FEWEST_OUTPUTS = 8
@@ -139,7 +142,8 @@ def quantise(
         model: after `unpack_attention`.
         ranges: of `input_ranges`.
         levels: largest rounded weight, at most 127.
-        apart: share of each layer's input units, those of the largest ranges, whose products stay in fp32.
+        apart: share of a layer's input units, those of the largest ranges, whose products stay in fp32 where
+            they stand out.
         keep: names of nodes that stay in fp32.
     """
     from onnx import helper, numpy_helper
@@ -255,7 +259,9 @@ class _Plan:
 
 def _plan(extremes: tuple[Floats, Floats], apart: float) -> _Plan:
     span = np.maximum(-extremes[0], extremes[1])
-    largest = np.sort(np.argsort(-span, kind="stable")[: round(apart * len(span))])
+    by_range = np.argsort(-span, kind="stable")
+    count = round(apart * len(span))
+    largest = np.sort(by_range[: count if span[by_range[0]] > STANDS_OUT * span[by_range[count]] else 0])
     low, high = (np.delete(part, largest) for part in extremes)
     bottom, top = min(float(low.min()), 0.0), max(float(high.max()), 1e-8)
     scale = (top - bottom) / 255

@@ -182,6 +182,7 @@ def _settings(answerer: Answerer, path: Path, reading: Reading, shard: tuple[int
     return {
         "data": sha256(path),
         "model": answerer.name,
+        "backend": answerer.backend,
         "weights": [sha256(file) for file in weights],
         "calibration": hashlib.sha256(calibration.encode("utf-8")).hexdigest(),
         **asdict(reading),

@@ -14,6 +14,10 @@ from polyspan.cli.listed import listed
 def evaluate(
     model: Annotated[str, typer.Option("--model", help="Shipped name, folder or hub id.")],
     data: Annotated[str, typer.Option("--data", help="File, folder or name, such as commons/test.")],
+    backend: Annotated[
+        str | None,
+        typer.Option(help="What runs the model: torch, onnx or openvino.", show_default="what its folder is made for"),
+    ] = None,
     kind: Annotated[
         str | None, typer.Option(help="squad, mlqa, xquad, tydiqa, table or hub; guessed when left out.")
     ] = None,
@@ -32,13 +36,13 @@ def evaluate(
     from pydantic import ValidationError
     from rich.console import Console
 
+    from polyspan.answering.backend import load_reader_for
     from polyspan.evaluation.matrix import render_averages, render_matrix
     from polyspan.evaluation.other_scores import render_other_scores
     from polyspan.evaluation.record import full_path
     from polyspan.experiments.evaluate import evaluate_model, refuse_other_evaluation
     from polyspan.experiments.leakage import check_evaluation
     from polyspan.experiments.recipe import Evaluation, RecipeError
-    from polyspan.models import load_reader
 
     try:
         evaluation = Evaluation.model_validate(
@@ -56,7 +60,7 @@ def evaluate(
     console = Console(stderr=True)
     if output is not None:
         refuse_other_evaluation(output, model, evaluation)
-    loaded = load_reader(model)
+    loaded = load_reader_for(model, backend)
     check_evaluation(model, evaluation, output, leakage, console)
     matrix = evaluate_model(loaded.model, loaded.tokenizer, evaluation, output, console, full_path(model))
     if as_json:

@@ -23,6 +23,10 @@ def predict(
     model: Annotated[
         str | None, typer.Option(help="Shipped name, folder or hub id.", show_default="polyspan-small")
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="What runs the model: torch, onnx or openvino.", show_default="what its folder is made for"),
+    ] = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many answers each.")] = 1,
     max_answer_len: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 30,
     precision: Annotated[
@@ -45,6 +49,7 @@ def predict(
 
     from polyspan.answering import Answerer, Reading
     from polyspan.answering.asked import AskedError
+    from polyspan.answering.backend import check_backend
     from polyspan.answering.output import join_shards
     from polyspan.answering.predict_file import predict_file
     from polyspan.cli.predict_progress import FileProgress
@@ -61,7 +66,7 @@ def predict(
     device = join_group()
     reading = Reading(top_k=top_k, max_answer_len=max_answer_len, precision=precision, guess_languages=guess_languages)
     began = time.monotonic()
-    answerer = Answerer(model)
+    answerer = Answerer(model, check_backend(backend))
     answerer.loaded.model.to(device)  # type: ignore[arg-type]
     with FileProgress(console) as bar:
         done = predict_file(answerer, data, output, reading, part, on_bad, bar.begin, bar.update)  # type: ignore[arg-type]

@@ -18,6 +18,10 @@ def serve(
     model: Annotated[
         str | None, typer.Option(help="Shipped name, folder or hub id.", show_default="polyspan-small")
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="What runs the model: torch, onnx or openvino.", show_default="what its folder is made for"),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     api_key_file: Annotated[
@@ -51,6 +55,7 @@ def serve(
         raise PolyspanError(f"{error.name} is not installed: pip install 'polyspan[serve]'") from None
     from pydantic import ValidationError
 
+    from polyspan.answering.backend import check_backend
     from polyspan.errors import first_problem
     from polyspan.files import read_text
     from polyspan.server.settings import Limits, Settings, is_loopback
@@ -63,6 +68,7 @@ def serve(
     try:
         settings = Settings(
             model=model,
+            backend=check_backend(backend),
             host=host,
             port=port,
             api_key=api_key,

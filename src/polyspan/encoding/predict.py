@@ -76,7 +76,8 @@ def predict(
         top_k: answers a pair.
         max_length, overlap: of windows, in tokens.
         max_answer_tokens: longest answer.
-        batch_tokens: of a batch, windows times tokens of the longest; what suits the device when None.
+        batch_tokens: of a batch, windows times tokens of the longest; what suits the device when
+            None, or the model itself where it has ``batch_tokens``.
         progress: called with the tokens read and their total after each batch; time goes by them.
         scaling: how the logits of a pair become probabilities; as they stand by default.
         apart: of `rank_spans`: ``top_k`` answers of each window, by its own probabilities.
@@ -122,7 +123,7 @@ def read_windows(
     lengths = windows.lengths()
     done, total = 0, int(lengths.sum())
     if batch_tokens is None:
-        batch_tokens = CPU_BATCH_TOKENS if device.type == "cpu" else BATCH_TOKENS
+        batch_tokens = getattr(model, "batch_tokens", CPU_BATCH_TOKENS if device.type == "cpu" else BATCH_TOKENS)
     model.eval()
     for indices in token_batches(lengths.tolist(), batch_tokens):
         batch = build_batch(windows, indices)

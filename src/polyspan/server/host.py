@@ -66,7 +66,7 @@ class ModelHost:
         from polyspan.answering.answerer import Answerer
 
         self.stage = "model"
-        answerer = Answerer(self.settings.model)
+        answerer = Answerer(self.settings.model, self.settings.backend)
         if (device := torch.accelerator.current_accelerator(check_available=True)) is not None:
             answerer.loaded.model.to(device)  # type: ignore[arg-type]
         self.stage = "warm-up"

@@ -8,6 +8,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from polyspan.answering.backend import Backend
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -68,6 +70,7 @@ class Settings(BaseModel):
 
     Attributes:
         model: shipped name, folder or hub id; the shipped default when None.
+        backend: what runs it; what its folder is made for when None.
         host, port: where it listens; port 0 takes a free one.
         api_key: asked for under ``/v1`` and ``/metrics``; nobody is asked when None.
         allowed_hosts: names by which it may be called; on the loopback its own names are added, so that a
@@ -78,6 +81,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str | None = None
+    backend: Backend | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     api_key: str | None = Field(default=None, min_length=8, repr=False)

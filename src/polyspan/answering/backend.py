@@ -1,0 +1,58 @@
+"""What runs a reader: PyTorch, ``onnxruntime`` or OpenVINO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+from polyspan.answering.asked import AskedError
+
+if TYPE_CHECKING:
+    from polyspan.models.load import LoadedModel
+
+Backend = Literal["torch", "onnx", "openvino"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+
+
+def check_backend(backend: str | None) -> Backend | None:
+    """The backend of this name, or None.
+
+    Raises:
+        AskedError: there is none of this name.
+    """
+    if backend is None:
+        return None
+    for known in BACKENDS:
+        if backend == known:
+            return known
+    raise AskedError(f"backend must be {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}, not {backend!r}")
+
+
+def default_backend(name: str) -> Backend:
+    """What a model's folder is made for: "onnx" for exports, "torch" for all else."""
+    from polyspan.answering.onnx_model import is_export
+
+    return "onnx" if is_export(name) else "torch"
+
+
+def load_reader_for(name: str, backend: str | None = None) -> LoadedModel:
+    """Load a reader for what is to run it.
+
+    Args:
+        name: shipped name, folder or hub id, or a folder that ``polyspan export`` wrote.
+        backend: one of `BACKENDS`; `default_backend` when None.
+
+    Raises:
+        AskedError: no such backend.
+        ModelError: the model cannot be loaded.
+        OnnxError: no export is there, or it cannot be opened.
+        OpenvinoError: OpenVINO is not installed, or cannot convert the model.
+    """
+    from polyspan.answering.onnx_model import load_onnx
+    from polyspan.models.load import load_reader
+
+    backend = check_backend(backend) or default_backend(name)
+    if backend == "openvino":
+        from polyspan.answering.openvino_model import load_openvino
+
+        return load_openvino(name)
+    return load_onnx(name) if backend == "onnx" else load_reader(name)

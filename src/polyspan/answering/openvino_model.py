@@ -1,0 +1,172 @@
+"""A reader that OpenVINO runs on the processor, called like the PyTorch model it came from."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from polyspan.answering.logits import as_logits, quiet
+from polyspan.answering.onnx_model import ONNX_FILE, is_export, load_export_config, parts, refuse_other_processor
+from polyspan.encoding.precision import multiplies_in_bf16
+from polyspan.errors import PolyspanError
+from polyspan.models.load import LoadedModel, load_reader, load_tokenizer, resolve_model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers.modeling_outputs import QuestionAnsweringModelOutput
+
+ROUNDING = 1e-3
+"""Logits of a converted model in fp32 may differ by so much from those of the model, as a share of the largest."""
+
+
+class OpenvinoError(PolyspanError):
+    """OpenVINO is not installed, or cannot take this model over."""
+
+
+class OpenvinoReader(nn.Module):
+    """Start and end logits from OpenVINO, in the call shape of a ``transformers`` model.
+
+    It runs on the CPU, wherever it is told to go, with as many threads as PyTorch has, and multiplies in
+    bf16 where the processor does. One window alone is read by all threads together, as soon as can be;
+    of many, each thread reads some, which is the most in a given time.
+
+    Args:
+        graph: an ``openvino.Model`` with ``start_logits`` and ``end_logits``.
+        config: of the model.
+    """
+
+    batch_tokens = 8192
+    """Of a batch; larger than for PyTorch, as every batch ends with threads that wait for the last one."""
+
+    def __init__(self, graph: Any, config: PreTrainedConfig) -> None:
+        super().__init__()
+        openvino = import_openvino()
+        core, threads = openvino.Core(), torch.get_num_threads()
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": "bf16" if multiplies_in_bf16("cpu") else "f32",
+        }
+        self.config = config
+        self.inputs = [entry.get_any_name() for entry in graph.inputs]
+        self.alone = core.compile_model(graph, "CPU", {**settings, "NUM_STREAMS": 1})
+        together = core.compile_model(graph, "CPU", {**settings, "NUM_STREAMS": threads}) if threads > 1 else self.alone
+        self.together = openvino.AsyncInferQueue(together, threads)
+        self.together.set_callback(_keep)
+        # Callers ask a model's parameters where it runs.
+        self.place = nn.Parameter(torch.empty(0), requires_grad=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        return self
+
+    def forward(self, **inputs: Tensor) -> QuestionAnsweringModelOutput:
+        """Logits of a batch.
+
+        Args:
+            inputs: ``input_ids``, ``attention_mask`` and, if the model has them, ``token_type_ids``,
+                each (batch, tokens), int64.
+
+        Returns:
+            ``start_logits`` and ``end_logits``, each (batch, tokens), fp32; 0 on some of the padding.
+        """
+        from transformers.modeling_outputs import QuestionAnsweringModelOutput
+
+        feed = {name: inputs[name].numpy() for name in self.inputs}
+        start, end = np.zeros((2, *feed["input_ids"].shape), np.float32)
+        cut = parts(feed)
+        if len(cut) == 1:
+            (rows, longest), given = cut[0]
+            found = self.alone(given)
+            start[rows, :longest], end[rows, :longest] = found[0], found[1]
+        else:
+            for (rows, longest), given in cut:
+                self.together.start_async(given, (start[rows, :longest], end[rows, :longest]))
+            self.together.wait_all()
+        return QuestionAnsweringModelOutput(start_logits=torch.from_numpy(start), end_logits=torch.from_numpy(end))
+
+
+def load_openvino(name: str) -> LoadedModel:
+    """Load a reader for OpenVINO: a model, which is converted, or a folder that ``polyspan export`` wrote.
+
+    Raises:
+        OpenvinoError: OpenVINO is not installed, or cannot convert this kind of model.
+        OnnxError: an export that cannot be read here.
+        ModelError: the model cannot be loaded.
+    """
+    openvino = import_openvino()
+    if is_export(resolve_model(name)):
+        folder = Path(resolve_model(name))
+        refuse_other_processor(name, folder)
+        try:
+            graph = openvino.Core().read_model(folder / ONNX_FILE)
+        except RuntimeError as error:
+            raise OpenvinoError(f"{folder / ONNX_FILE}: cannot be opened ({_line(error)})") from error
+        config, tokenizer = load_export_config(folder), load_tokenizer(name, str(folder))
+    else:
+        loaded = load_reader(name)
+        graph = convert(loaded.model, loaded.tokenizer)
+        config, tokenizer = loaded.model.config, loaded.tokenizer
+    reader = cast("PreTrainedModel", OpenvinoReader(graph, config))  # called like one
+    return LoadedModel(reader, tokenizer, name, fresh_head=False)
+
+
+def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """The model as an ``openvino.Model`` for any number of windows of any length.
+
+    Raises:
+        OpenvinoError: it cannot be converted, or then gives other logits.
+    """
+    openvino = import_openvino()
+    traced, example = as_logits(model, tokenizer, [("a b c", "e f"), ("d", "g h i j")])
+    try:
+        with quiet(), torch.inference_mode():
+            graph = openvino.convert_model(traced, example_input=example, input=[[-1, -1] for _ in example])
+        for entry, name in zip(graph.inputs, traced.names, strict=True):
+            entry.get_tensor().set_names({name})
+        # Tracing may have frozen a number of windows, a length or a mask: try others.
+        _, others = as_logits(model, tokenizer, [("a", "b " * 20), ("c d", "e " * 9), ("f", "g")])
+        compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found = compiled([given.numpy() for given in others])
+        with torch.inference_mode():
+            logits = [given.numpy() for given in traced(*others)]
+    except Exception as error:  # torch and openvino have a dozen kinds
+        raise OpenvinoError(f"{type(model).__name__}: cannot be converted to OpenVINO ({_line(error)})") from error
+    real = others[traced.names.index("attention_mask")].numpy().astype(bool)
+    for at, expected in enumerate(logits):
+        difference = np.abs(found[at] - expected)[real].max()
+        if not difference <= ROUNDING * max(1.0, np.abs(expected[real]).max()):
+            raise OpenvinoError(
+                f"{type(model).__name__}: gives other logits in OpenVINO (by {difference:.3g}); use another backend"
+            )
+    return graph
+
+
+def import_openvino() -> Any:
+    """The package, without its telemetry.
+
+    Raises:
+        OpenvinoError: it is not installed.
+    """
+    if importlib.util.find_spec("openvino") is None:
+        raise OpenvinoError("the package openvino is needed and not installed: pip install 'polyspan[openvino]'")
+    # Where this cannot be imported, a stub that sends nothing takes its place.
+    sys.modules.setdefault("openvino_telemetry", cast("Any", None))
+    import openvino
+
+    return openvino
+
+
+def _keep(request: Any, place: tuple[NDArray[np.float32], NDArray[np.float32]]) -> None:
+    for at, wanted in enumerate(place):
+        wanted[:] = request.get_output_tensor(at).data
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:240]

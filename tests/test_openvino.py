@@ -1,0 +1,182 @@
+"""Readers that OpenVINO runs answer as they did in PyTorch, or are refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+from polyspan.answering import Answerer
+from polyspan.answering.onnx_export import export_model
+from polyspan.answering.onnx_gate import Gate
+from polyspan.answering.openvino_model import OpenvinoError, OpenvinoReader, convert, import_openvino, load_openvino
+from polyspan.cli.main import app
+from polyspan.corpus import load_corpus
+from polyspan.encoding.precision import multiplies_in_bf16
+from polyspan.evaluation.evaluate import limit_pairs
+from polyspan.models.load import load_model, load_reader, save_model
+from tiny_encoders import ENCODERS
+from tiny_models import TEXTS, tiny_bert, tiny_unigram
+
+if importlib.util.find_spec("openvino") is None:
+    pytest.skip("openvino is not installed", allow_module_level=True)
+
+QUESTIONS = ["Who paid for the stones?", "When was it opened?", "第几年？"]
+
+
+def decided(folder: Path) -> Path:
+    """A random head hardly prefers anything; make it decided."""
+    loaded = load_model(str(folder))
+    with torch.no_grad():
+        loaded.model.qa_outputs.weight.mul_(100)  # type: ignore[union-attr, operator]
+    save_model(loaded.model, loaded.tokenizer, folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[tiny_bert, tiny_unigram], ids=["wordpiece", "unigram"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(decided(request.param(tmp_path_factory.mktemp("model") / "tiny")))
+
+
+@pytest.fixture(autouse=True)
+def fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Precision is the processor's; what is compared here is not rounding."""
+    monkeypatch.setattr("polyspan.answering.openvino_model.multiplies_in_bf16", lambda device: False)
+    monkeypatch.setattr("polyspan.encoding.predict.multiplies_in_bf16", lambda device: False)
+
+
+def test_answers_are_those_of_pytorch(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One window, and many of several lengths in one batch that is divided among threads."""
+    monkeypatch.setattr("polyspan.answering.onnx_model.PART_TOKENS", 64)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    torch_, openvino = Answerer(model), Answerer(model, backend="openvino")
+    assert isinstance(openvino.loaded.model, OpenvinoReader)
+    assert (torch_.backend, openvino.backend) == ("torch", "openvino")
+    asked = [(question, text) for question in QUESTIONS for text in [*TEXTS, " ".join(TEXTS * 3)]]
+    wanted, found = torch_.answer_many(asked), openvino.answer_many(asked)
+    assert [a.spans[0].text for a in found] == [a.spans[0].text for a in wanted]
+    assert [a.spans[0].score for a in found] == pytest.approx([a.spans[0].score for a in wanted], rel=1e-2)
+    alone = [openvino.answer(*pair) for pair in asked]
+    assert [a.spans[0].text for a in alone] == [a.spans[0].text for a in wanted]
+
+
+@pytest.mark.skipif(not multiplies_in_bf16("cpu"), reason="this processor does not multiply in bf16")
+def test_bf16_is_taken_where_the_processor_has_it(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polyspan.answering.openvino_model.multiplies_in_bf16", multiplies_in_bf16)
+    reader, exact = load_openvino(model).model, load_reader(model)
+    assert reader.alone.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "bf16"  # type: ignore[union-attr, operator]
+    encoded = exact.tokenizer(QUESTIONS[0], TEXTS[0], return_tensors="pt")
+    with torch.no_grad():
+        wanted = exact.model(**encoded).start_logits
+    found = reader(**encoded).start_logits
+    torch.testing.assert_close(found, wanted, atol=0.03 * float(wanted.abs().max()), rtol=0)
+    assert not torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_kinds_of_encoders(kind: str, tmp_path: Path) -> None:
+    """Any length and number of windows, padded or not."""
+    load = load_model(str(ENCODERS[kind](tmp_path / "tiny")))
+    save_model(load.model, load.tokenizer, tmp_path / "reader")
+    reader = load_openvino(str(tmp_path / "reader"))
+    encoded = load.tokenizer(QUESTIONS, [TEXTS[0], TEXTS[1] * 2, "a"], return_tensors="pt", padding=True)
+    inputs = {name: encoded[name] for name in load.tokenizer.model_input_names if name in encoded}
+    real = inputs["attention_mask"].bool()
+    with torch.no_grad():
+        wanted = load.model.eval()(**inputs)
+    found = reader.model(**inputs)
+    for head in ("start_logits", "end_logits"):
+        torch.testing.assert_close(found[head][real], wanted[head][real], atol=1e-4, rtol=1e-3)
+
+
+def test_a_model_that_answers_otherwise_is_refused(model: str) -> None:
+    """What tracing freezes, here the number of tokens it saw, is found by trying other texts."""
+    loaded = load_reader(model)
+
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.reader = loaded.model
+
+        def forward(self, **inputs: torch.Tensor) -> object:
+            outputs = self.reader(**inputs)
+            outputs.start_logits = outputs.start_logits * int(inputs["input_ids"].shape[1])
+            return outputs
+
+    with pytest.raises(OpenvinoError, match=r"Frozen: gives other logits in OpenVINO \(by .*\); use another backend"):
+        convert(Frozen(), loaded.tokenizer)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_exports_are_read_too(model: str, precision: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    corpus = load_corpus("commons/test", languages=["de", "en"])
+    gate = Gate(corpus, limit_pairs(corpus.pairs(), 3), "mlqa", 100)
+    export_model(model, tmp_path / "export", precision, gate)  # type: ignore[arg-type]
+    onnx, openvino = (Answerer(tmp_path / "export", backend) for backend in ("onnx", "openvino"))  # type: ignore[arg-type]
+    context = " ".join(TEXTS)
+    wanted, found = onnx.answer(QUESTIONS, context), openvino.answer(QUESTIONS, context)
+    assert [a.spans[0].text for a in found] == [a.spans[0].text for a in wanted]
+    (tmp_path / "export" / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(OpenvinoError, match=r"model.onnx: cannot be opened"):
+        load_openvino(str(tmp_path / "export"))
+
+
+def test_nothing_is_sent_to_its_makers() -> None:
+    assert import_openvino().__name__ == "openvino"
+    assert sys.modules["openvino_telemetry"] is None
+
+
+def test_a_missing_package_is_named(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(OpenvinoError, match=r"pip install 'polyspan\[openvino\]'"):
+        Answerer(model, backend="openvino")
+
+
+def test_commands_take_a_backend(model: str, tmp_path: Path) -> None:
+    runner = CliRunner()
+    scores = []
+    for backend in ("torch", "openvino"):
+        asked = [
+            "evaluate",
+            "--model",
+            model,
+            "--data",
+            "commons/test",
+            "--languages",
+            "de,en",
+            "--limit",
+            "4",
+            "--json",
+        ]
+        result = runner.invoke(app, [*asked, "--backend", backend], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        scores.append(json.loads(result.stdout.splitlines()[-1])["averages"])
+    assert scores[0] == scores[1]
+    questions = tmp_path / "asked.jsonl"
+    lines = [{"id": str(n), "question": question, "context": TEXTS[n]} for n, question in enumerate(QUESTIONS)]
+    questions.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    found = []
+    for backend in ("torch", "openvino"):
+        output = tmp_path / f"{backend}.jsonl"
+        command = ["predict", str(questions), "--output", str(output), "--model", model, "--backend", backend]
+        assert runner.invoke(app, command, catch_exceptions=False).exit_code == 0
+        found.append([json.loads(line)["answers"][0]["answer"] for line in output.read_text("utf-8").splitlines()])
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict", "serve"])
+def test_a_backend_that_there_is_not(command: str, tmp_path: Path) -> None:
+    given = {
+        "evaluate": ["--model", "polyspan-small", "--data", "commons/test"],
+        "predict": [str(tmp_path / "x.jsonl"), "--output", str(tmp_path / "y.jsonl")],
+        "serve": [],
+    }[command]
+    with pytest.raises(Exception, match="backend must be torch, onnx or openvino, not 'tpu'"):
+        CliRunner().invoke(app, [command, *given, "--backend", "tpu"], catch_exceptions=False)
