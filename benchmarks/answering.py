@@ -43,6 +43,8 @@ CONTESTANTS = (
 )
 ITEMS = 64
 TOKENS = 200
+REST = 0.5
+"""Seconds between contestants: some runtimes keep their threads spinning for a while after their work."""
 
 # Runs in the other environment: nothing of Polyspan may be imported there.
 OLD = """
@@ -96,6 +98,7 @@ def main() -> None:
     times: dict[str, dict[str, list[float]]] = {name: {"single": [], "batch": []} for name in racers}
     for number in range(rounds + 1):  # the first warms up
         for name, racer in racers.items():
+            time.sleep(REST)
             picked = [(number * alone + at) % ITEMS for at in range(alone)]
             single = [ask(racer, [questions[at]], [contexts[at]])["seconds"] for at in picked]
             batch = ask(racer, questions, contexts)["seconds"]

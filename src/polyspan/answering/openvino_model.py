@@ -10,19 +10,30 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polyspan.answering.logits import as_logits, quiet
-from polyspan.answering.onnx_model import ONNX_FILE, is_export, load_export_config, parts, refuse_other_processor
+from polyspan.answering.onnx_model import (
+    ONNX_FILE,
+    Integers,
+    is_export,
+    load_export_config,
+    parts,
+    refuse_other_processor,
+)
 from polyspan.encoding.precision import multiplies_in_bf16
 from polyspan.errors import PolyspanError
 from polyspan.models.load import LoadedModel, load_reader, load_tokenizer, resolve_model
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
     from transformers.modeling_outputs import QuestionAnsweringModelOutput
 
+Floats = NDArray[np.float32]
+
+STEP = 8
+"""Lengths are multiples of it: OpenVINO prepares itself for every shape it meets."""
 ROUNDING = 1e-3
 """Logits of a converted model in fp32 may differ by so much from those of the model, as a share of the largest."""
 
@@ -80,14 +91,16 @@ class OpenvinoReader(nn.Module):
 
         feed = {name: inputs[name].numpy() for name in self.inputs}
         start, end = np.zeros((2, *feed["input_ids"].shape), np.float32)
-        cut = parts(feed)
+        cut = [
+            ((start[rows, :longest], end[rows, :longest]), _lengthen(given)) for (rows, longest), given in parts(feed)
+        ]
         if len(cut) == 1:
-            (rows, longest), given = cut[0]
+            (place, given), *_ = cut
             found = self.alone(given)
-            start[rows, :longest], end[rows, :longest] = found[0], found[1]
+            _fill(place, (found[0], found[1]))
         else:
-            for (rows, longest), given in cut:
-                self.together.start_async(given, (start[rows, :longest], end[rows, :longest]))
+            for place, given in cut:
+                self.together.start_async(given, place)
             self.together.wait_all()
         return QuestionAnsweringModelOutput(start_logits=torch.from_numpy(start), end_logits=torch.from_numpy(end))
 
@@ -163,9 +176,19 @@ def import_openvino() -> Any:
     return openvino
 
 
-def _keep(request: Any, place: tuple[NDArray[np.float32], NDArray[np.float32]]) -> None:
-    for at, wanted in enumerate(place):
-        wanted[:] = request.get_output_tensor(at).data
+def _lengthen(given: dict[str, Integers]) -> dict[str, Integers]:
+    """Pad to a multiple of `STEP`."""
+    short = -given["input_ids"].shape[1] % STEP
+    return {name: np.pad(values, ((0, 0), (0, short))) for name, values in given.items()} if short else given
+
+
+def _keep(request: Any, place: tuple[Floats, Floats]) -> None:
+    _fill(place, (request.get_output_tensor(0).data, request.get_output_tensor(1).data))
+
+
+def _fill(place: tuple[Floats, Floats], found: tuple[Floats, Floats]) -> None:
+    for wanted, logits in zip(place, found, strict=True):
+        wanted[:] = logits[:, : wanted.shape[1]]
 
 
 def _line(error: Exception) -> str:
