@@ -2,16 +2,17 @@
 
     POLYSPAN_DATA=... python benchmarks/evaluation.py [--quick | --limit N] [--rounds N] [--json FILE]
 
-Both ask one model the same questions over the same contexts, in fp32 and, where the processor
-multiplies in it, under bf16 autocast; each in a process of its own, one after the other.
+All ask one model the same questions over the same contexts, in fp32 and, where the processor
+multiplies in it, in bf16; each in a process of its own, one after the other.
 
 - ``transformers``: what users of the ``run_qa`` example have: every pair tokenised as text, windows
   padded to 384, ``Trainer.predict`` in batches of 8, and for each window the 20 best starts and 20
   best ends paired in Python.
 - ``polyspan``: what ``polyspan evaluate`` does: texts tokenised once, batches of windows of like
   length, spans of a whole batch ranked at once, ten answers a row kept.
+- ``openvino``: the same with ``--backend openvino``.
 
-Both are scored by the same code. Where their answers differ, the reference's logits say why: the two
+All are scored by the same code. Where their answers differ, the reference's logits say why: the two
 are a rounding error apart, or they are not.
 """
 
@@ -32,7 +33,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-CONTESTANTS = ("transformers", "polyspan")
+REFERENCE, OURS = "transformers", ("polyspan", "openvino")
+CONTESTANTS = (REFERENCE, *OURS)
 PARTS = ("preparation", "model", "decoding", "scoring")
 QUICK_LIMIT = 2
 MAX_LENGTH, OVERLAP, MAX_ANSWER_TOKENS = 384, 128, 30
@@ -84,6 +86,7 @@ def race(contestant: str, precision: str, model: str, limit: int | None) -> dict
     """Evaluate once: seconds by part, every answer, the scores."""
     import transformers
 
+    from polyspan.answering.openvino_model import load_openvino
     from polyspan.corpus import load_corpus
     from polyspan.evaluation.evaluate import limit_pairs
     from polyspan.models import load_model
@@ -95,9 +98,10 @@ def race(contestant: str, precision: str, model: str, limit: int | None) -> dict
         sys.exit("POLYSPAN_DATA is not set: it names the folder that holds mlqa/dev")
     corpus = load_corpus(Path(data) / "mlqa" / "dev", kind="mlqa")
     pairs = limit_pairs(corpus.pairs(), limit)
-    loaded = load_model(model)
+    with mock.patch("polyspan.answering.openvino_model.multiplies_in_bf16", return_value=precision == "bf16"):
+        loaded = load_openvino(model) if contestant == "openvino" else load_model(model)
     clock, began = Clock(), time.process_time()
-    run = {"transformers": ask_with_transformers, "polyspan": ask_with_polyspan}[contestant]
+    run = ask_with_transformers if contestant == REFERENCE else ask_with_polyspan
     result = run(loaded.model, loaded.tokenizer, corpus, pairs, precision, clock)
     processor = time.process_time() - began
     return {
@@ -273,13 +277,20 @@ def judge(rounds: dict[str, list[dict[str, Any]]], precision: str) -> dict[str, 
             "decoding_and_scoring_%": round(100 * (seconds["decoding"] + seconds["scoring"]) / total, 2),
             "scores": found[0]["scores"],
         }
-    reference, ours = rounds["transformers"][0], rounds["polyspan"][0]
+    reference = rounds[REFERENCE][0]
     report["rows"] = reference["rows"]
     report["padding_%"] = round(100 * (1 - reference["tokens"] / reference["tokens_with_padding"]), 1)
-    report["times_faster"] = round(report["polyspan"]["rows_per_second"] / report["transformers"]["rows_per_second"], 2)
-    report["times_less_processor_time"] = round(
-        report["transformers"]["processor_seconds"] / report["polyspan"]["processor_seconds"], 2
-    )
+    for name in OURS:
+        ours, base = report[name], report[REFERENCE]
+        ours["times_faster"] = round(ours["rows_per_second"] / base["rows_per_second"], 2)
+        ours["times_less_processor_time"] = round(base["processor_seconds"] / ours["processor_seconds"], 2)
+        ours["differing"] = differences(reference, rounds[name][0], precision)
+        ours["same_answers_%"] = round(100 * (1 - len(ours["differing"]) / reference["rows"]), 3)
+    return report
+
+
+def differences(reference: dict[str, Any], ours: dict[str, Any], precision: str) -> list[dict[str, Any]]:
+    """Rows whose best answers differ, and why: the reference's values of both are a rounding error apart, or not."""
     differing: list[dict[str, Any]] = []
     for key, theirs, answer, values in zip(
         reference["ids"], reference["answers"], ours["answers"], reference["values"], strict=True
@@ -288,9 +299,7 @@ def judge(rounds: dict[str, list[dict[str, Any]]], precision: str) -> dict[str, 
             gap = values[theirs.strip()] - values[answer.strip()] if answer.strip() in values else None
             why = "rounding" if gap is not None and gap <= ROUNDING[precision] else "other"
             differing.append({"pair": key, "transformers": theirs, "polyspan": answer, "gap": gap, "why": why})
-    report["same_answers_%"] = round(100 * (1 - len(differing) / reference["rows"]), 3)
-    report["differing"] = differing
-    return report
+    return differing
 
 
 def show(report: dict[str, Any]) -> None:
@@ -314,14 +323,16 @@ def show(report: dict[str, Any]) -> None:
             )
     console.print(table)
     for precision, found in report["precisions"].items():
-        reasons = [entry["why"] for entry in found["differing"]]
-        console.print(
-            f"{precision}: {found['times_faster']:.2f} times as fast, with"
-            f" {found['times_less_processor_time']:.2f} times less processor time; {found['same_answers_%']:.2f}% of"
-            f" {found['rows']:,} answers are the same, {reasons.count('rounding')} differ by rounding,"
-            f" {reasons.count('other')} otherwise; {found['padding_%']:.0f}% of the padded tokens are padding",
-            soft_wrap=True,
-        )
+        for name in OURS:
+            ours = found[name]
+            reasons = [entry["why"] for entry in ours["differing"]]
+            console.print(
+                f"{name}, {precision}: {ours['times_faster']:.2f} times as fast, with"
+                f" {ours['times_less_processor_time']:.2f} times less processor time; {ours['same_answers_%']:.2f}% of"
+                f" {found['rows']:,} answers are the same, {reasons.count('rounding')} differ by rounding,"
+                f" {reasons.count('other')} otherwise; {found['padding_%']:.0f}% of the padded tokens are padding",
+                soft_wrap=True,
+            )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ EXTRAS = {
     "hub": "datasets",
     "serve": "fastapi",
     "onnx": "onnxruntime",
+    "openvino": "openvino",
     "tune": "optuna",
     "leakage": "datasketch",
     "segment": "icu4py",
