@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from polyspan.answering.openvino_model import OpenvinoError, OpenvinoReader, con
 from polyspan.cli.main import app
 from polyspan.corpus import load_corpus
 from polyspan.encoding.precision import multiplies_in_bf16
+from polyspan.errors import PolyspanError
 from polyspan.evaluation.evaluate import limit_pairs
 from polyspan.models.load import load_model, load_reader, save_model
 from tiny_encoders import ENCODERS
@@ -64,6 +66,14 @@ def test_answers_are_those_of_pytorch(model: str, monkeypatch: pytest.MonkeyPatc
     assert [a.spans[0].score for a in found] == pytest.approx([a.spans[0].score for a in wanted], rel=1e-2)
     alone = [openvino.answer(*pair) for pair in asked]
     assert [a.spans[0].text for a in alone] == [a.spans[0].text for a in wanted]
+
+
+def test_several_threads_may_ask(model: str) -> None:
+    openvino = Answerer(model, backend="openvino")
+    asked = [(question, text) for question in QUESTIONS for text in TEXTS]
+    wanted = [openvino.answer(*pair) for pair in asked]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda pair: openvino.answer(*pair), asked * 3)) == wanted * 3
 
 
 @pytest.mark.skipif(not multiplies_in_bf16("cpu"), reason="this processor does not multiply in bf16")
@@ -159,6 +169,11 @@ def test_commands_take_a_backend(model: str, tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         scores.append(json.loads(result.stdout.splitlines()[-1])["averages"])
     assert scores[0] == scores[1]
+    output = ["--output", str(tmp_path / "kept")]
+    runner.invoke(app, [*asked, *output, "--backend", "openvino"], catch_exceptions=False)
+    assert json.loads((tmp_path / "kept" / "evaluation.json").read_text("utf-8"))["backend"] == "openvino"
+    with pytest.raises(PolyspanError, match=r"holds another evaluation \(backend is openvino there, torch here"):
+        runner.invoke(app, [*asked, *output], catch_exceptions=False)
     questions = tmp_path / "asked.jsonl"
     lines = [{"id": str(n), "question": question, "context": TEXTS[n]} for n, question in enumerate(QUESTIONS)]
     questions.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

@@ -121,6 +121,8 @@ def commands(runs: Sequence[Run]) -> str:
                 words += ["--languages", ",".join(record.languages)]
             if record.limit:
                 words += ["--limit", str(record.limit)]
+            if record.backend != "torch":
+                words += ["--backend", record.backend]
             lines.append(join([*words, "--top-k", str(record.top_k), "--output", run.name]))
     return "\n".join([*lines, join(["polyspan", "report", *(run.name for run in runs), "--output", "report"])])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -72,6 +73,7 @@ class OpenvinoReader(nn.Module):
         self.together = openvino.AsyncInferQueue(together, threads)
         self.together.set_callback(_keep)
         # Callers ask a model's parameters where it runs.
+        self._lock = threading.Lock()
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -94,14 +96,15 @@ class OpenvinoReader(nn.Module):
         cut = [
             ((start[rows, :longest], end[rows, :longest]), _lengthen(given)) for (rows, longest), given in parts(feed)
         ]
-        if len(cut) == 1:
-            (place, given), *_ = cut
-            found = self.alone(given)
-            _fill(place, (found[0], found[1]))
-        else:
-            for place, given in cut:
-                self.together.start_async(given, place)
-            self.together.wait_all()
+        with self._lock:  # requests are reused
+            if len(cut) == 1:
+                (place, given), *_ = cut
+                found = self.alone(given)
+                _fill(place, (found[0], found[1]))
+            else:
+                for place, given in cut:
+                    self.together.start_async(given, place)
+                self.together.wait_all()
         return QuestionAnsweringModelOutput(start_logits=torch.from_numpy(start), end_logits=torch.from_numpy(end))
 
 

@@ -36,7 +36,7 @@ def evaluate(
     from pydantic import ValidationError
     from rich.console import Console
 
-    from polyspan.answering.backend import load_reader_for
+    from polyspan.answering.backend import check_backend, default_backend, load_reader_for
     from polyspan.evaluation.matrix import render_averages, render_matrix
     from polyspan.evaluation.other_scores import render_other_scores
     from polyspan.evaluation.record import full_path
@@ -57,12 +57,13 @@ def evaluate(
     except ValidationError as error:
         first = error.errors()[0]
         raise RecipeError(f"--{first['loc'][0]}: {first['msg']}") from error
+    backend = check_backend(backend) or default_backend(model)
     console = Console(stderr=True)
     if output is not None:
-        refuse_other_evaluation(output, model, evaluation)
+        refuse_other_evaluation(output, model, evaluation, backend)
     loaded = load_reader_for(model, backend)
     check_evaluation(model, evaluation, output, leakage, console)
-    matrix = evaluate_model(loaded.model, loaded.tokenizer, evaluation, output, console, full_path(model))
+    matrix = evaluate_model(loaded.model, loaded.tokenizer, evaluation, output, console, full_path(model), backend)
     if as_json:
         print(json.dumps(matrix.to_dict()))
         return

@@ -35,6 +35,8 @@ class EvaluationRecord(BaseModel):
     """Answers kept of each row."""
     seconds: float
     """From texts to predictions."""
+    backend: str = "torch"
+    """What ran the model."""
 
     def write(self, folder: Path) -> None:
         """Write ``evaluation.json``."""

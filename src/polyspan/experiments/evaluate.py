@@ -33,6 +33,7 @@ def evaluate_model(
     folder: Path | None,
     console: Console,
     name: str = "",
+    backend: str = "torch",
 ) -> ScoreMatrix:
     """Ask every pair and score it, on the device there is and divided among the processes there are.
 
@@ -41,7 +42,7 @@ def evaluate_model(
         evaluation: what it is asked.
         folder: gets ``predictions.jsonl``, ``scores.json`` and ``evaluation.json``; nothing is written when None.
         console: where progress goes.
-        name: of the model, for the record in the folder.
+        name, backend: of the model, for the record in the folder.
     """
     from polyspan.encoding.predict import inference_precision, predict
     from polyspan.encoding.windows import MAX_LENGTH
@@ -78,6 +79,7 @@ def evaluate_model(
             rules=rules,
             top_k=evaluation.top_k,
             seconds=round(seconds, 2),
+            backend=backend,
         ).write(folder)
         write_text(folder / SCORES, json.dumps(matrix.to_dict(), indent=1) + "\n")
         write_predictions(folder / PREDICTIONS, predictions, rows)
@@ -108,34 +110,36 @@ def read_scores(folder: Path) -> ScoreMatrix:
         raise ScoringError(f"{path}: cannot be read ({error}); delete {PREDICTIONS} beside it and run again") from error
 
 
-def refuse_other_evaluation(folder: Path, model: str, evaluation: Evaluation) -> None:
+def refuse_other_evaluation(folder: Path, model: str, evaluation: Evaluation, backend: str = "torch") -> None:
     """See that a folder holds no evaluation of something else, which would be written over.
 
     Args:
         folder: where this one is to go; what else lies there does not matter.
-        model, evaluation: what is to be asked what.
+        model, evaluation, backend: what is to be asked what, and what runs it.
 
     Raises:
         ScoringError: it holds another one; says what differs.
     """
     there = EvaluationRecord.read(folder)
     instead = f"choose another folder, or delete {PREDICTIONS}, {SCORES} and {EVALUATION_FILE} there"
-    if there is not None and (differs := what_differs(there, model, evaluation)):
+    if there is not None and (differs := what_differs(there, model, evaluation, backend)):
         raise ScoringError(f"{folder}: holds another evaluation ({differs}); {instead}")
     if there is None and (folder / PREDICTIONS).exists():
         raise ScoringError(f"{folder}: holds an evaluation, and nothing says of what; {instead}")
 
 
-def what_differs(there: EvaluationRecord, model: str | None, evaluation: Evaluation) -> str | None:
+def what_differs(
+    there: EvaluationRecord, model: str | None, evaluation: Evaluation, backend: str = "torch"
+) -> str | None:
     """The first thing in which an evaluation is another than the recorded one; None if it is the same.
 
     Args:
         there: what was recorded.
-        model, evaluation: what is to be asked what. The model of a run folder, which may have been
-            moved, is None.
+        model, evaluation, backend: what is to be asked what, and what runs it. The model of a run folder,
+            which may have been moved, is None.
     """
     kind = evaluation.kind or guess_kind(evaluation.path)
-    asked = {**evaluation.model_dump(), "path": full_path(evaluation.path), "kind": kind}
+    asked = {**evaluation.model_dump(), "path": full_path(evaluation.path), "kind": kind, "backend": backend}
     if model is not None:
         asked = {"model": full_path(model), **asked}
     return next(
