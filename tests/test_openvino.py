@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -130,9 +131,12 @@ def test_exports_are_read_too(model: str, precision: str, tmp_path: Path) -> Non
     gate = Gate(corpus, limit_pairs(corpus.pairs(), 3), "mlqa", 100)
     export_model(model, tmp_path / "export", precision, gate)  # type: ignore[arg-type]
     onnx, openvino = (Answerer(tmp_path / "export", backend) for backend in ("onnx", "openvino"))  # type: ignore[arg-type]
-    context = " ".join(TEXTS)
-    wanted, found = onnx.answer(QUESTIONS, context), openvino.answer(QUESTIONS, context)
-    assert [a.spans[0].text for a in found] == [a.spans[0].text for a in wanted]
+    encoded = onnx.loaded.tokenizer(QUESTIONS, [" ".join(TEXTS)] * 3, return_tensors="pt", padding=True)
+    real = encoded["attention_mask"].bool()
+    with torch.no_grad():
+        wanted, found = (reader.loaded.model(**encoded).start_logits[real] for reader in (onnx, openvino))
+    # 8-bit products are rounded in another order.
+    assert np.corrcoef(wanted, found)[0, 1] > (0.9999 if precision == "fp32" else 0.98)
     (tmp_path / "export" / "model.onnx").write_bytes(b"not a graph")
     with pytest.raises(OpenvinoError, match=r"model.onnx: cannot be opened"):
         load_openvino(str(tmp_path / "export"))
