@@ -90,9 +90,7 @@ def main() -> None:
     exports = make_exports(folder, arguments.exports, arguments.quick)
     old = arguments.old_python or environment(None)
     contestants = [name for name in CONTESTANTS if name != "torch-bf16" or multiplies_in_bf16("cpu")]
-    racers = {
-        name: start(name, old, exports.get(name.replace("openvino-int8", "onnx-int8"), folder)) for name in contestants
-    }
+    racers = {name: start(name, old, exports.get(name, folder)) for name in contestants}
     questions, contexts = items(folder)
     rounds, alone = (2, 4) if arguments.quick else (arguments.rounds or 10, 16)
     times: dict[str, dict[str, list[float]]] = {name: {"single": [], "batch": []} for name in racers}
@@ -130,7 +128,7 @@ def make_exports(folder: str, place: Path | None, quick: bool) -> dict[str, str]
             print(f"exporting {target}", file=sys.stderr)
             export_model(folder, target, precision, gate)  # type: ignore[arg-type]
         made[f"onnx-{precision}"] = str(target)
-    return made
+    return {**made, "openvino-int8": made["onnx-int8"]}
 
 
 def items(folder: str) -> tuple[list[str], list[str]]:

@@ -22,8 +22,8 @@ from polyspan.corpus.model import Answer
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.evaluate import limit_pairs
 from polyspan.models.errors import ModelError
-from polyspan.models.load import load_model, save_model
-from tiny_models import TEXTS, tiny_bert, tiny_unigram
+from polyspan.models.load import load_model
+from tiny_models import TEXTS, decided, tiny_bert, tiny_unigram
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -37,15 +37,6 @@ QUESTIONS = ["Who paid for the stones?", "When was it opened?", "第几年？"]
 def gate(max_loss: float = 1.0) -> Gate:
     corpus = load_corpus("commons/test", languages=["de", "en"])
     return Gate(corpus, limit_pairs(corpus.pairs(), 3), "mlqa", max_loss)
-
-
-def decided(folder: Path) -> Path:
-    """A random head hardly prefers anything; make it decided."""
-    loaded = load_model(str(folder))
-    with torch.no_grad():
-        loaded.model.qa_outputs.weight.mul_(100)  # type: ignore[union-attr, operator]
-    save_model(loaded.model, loaded.tokenizer, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

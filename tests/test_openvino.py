@@ -25,21 +25,12 @@ from polyspan.errors import PolyspanError
 from polyspan.evaluation.evaluate import limit_pairs
 from polyspan.models.load import load_model, load_reader, save_model
 from tiny_encoders import ENCODERS
-from tiny_models import TEXTS, tiny_bert, tiny_unigram
+from tiny_models import TEXTS, decided, tiny_bert, tiny_unigram
 
 if importlib.util.find_spec("openvino") is None:
     pytest.skip("openvino is not installed", allow_module_level=True)
 
 QUESTIONS = ["Who paid for the stones?", "When was it opened?", "第几年？"]
-
-
-def decided(folder: Path) -> Path:
-    """A random head hardly prefers anything; make it decided."""
-    loaded = load_model(str(folder))
-    with torch.no_grad():
-        loaded.model.qa_outputs.weight.mul_(100)  # type: ignore[union-attr, operator]
-    save_model(loaded.model, loaded.tokenizer, folder)
-    return folder
 
 
 @pytest.fixture(scope="module", params=[tiny_bert, tiny_unigram], ids=["wordpiece", "unigram"])
@@ -56,7 +47,7 @@ def fp32(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_answers_are_those_of_pytorch(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One window, and many of several lengths in one batch that is divided among threads."""
-    monkeypatch.setattr("polyspan.answering.onnx_model.PART_TOKENS", 64)
+    monkeypatch.setattr("polyspan.answering.part_reader.PART_TOKENS", 64)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     torch_, openvino = Answerer(model), Answerer(model, backend="openvino")
     assert isinstance(openvino.loaded.model, OpenvinoReader)

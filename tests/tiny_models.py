@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertForQuestionAnswering, PreTrainedTokenizerFast
 
+from polyspan.models.load import load_model, save_model
 from polyspan.models.unigram import Vocabulary, build_tokenizer, wrap_tokenizer
 
 TEXTS = [
@@ -88,3 +89,12 @@ def tiny_unigram(folder: Path, seed: int = 0) -> Path:
     scores = [0.0 if at < 4 else -8.0 + 0.5 * min(len(piece), 6) for piece, at in pieces]
     vocabulary = Vocabulary([piece for piece, _ in pieces] + ["<mask>"], [*scores, 0.0], unknown_id=3)
     return _save(wrap_tokenizer(build_tokenizer(vocabulary), 512), folder, seed)
+
+
+def decided(folder: Path) -> Path:
+    """A random head hardly prefers anything; make it decided."""
+    loaded = load_model(str(folder))
+    with torch.no_grad():
+        loaded.model.qa_outputs.weight.mul_(100)  # type: ignore[union-attr, operator]
+    save_model(loaded.model, loaded.tokenizer, folder)
+    return folder

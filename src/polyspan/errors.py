@@ -24,3 +24,8 @@ def first_problem(error: ValidationError) -> str:
     said = "is not an object of keys and values" if first["type"] == "model_type" else first["msg"]
     said = said.removeprefix("Value error, ")
     return f"{where}: {said}" if where else said
+
+
+def one_line(error: Exception, most: int = 240) -> str:
+    """What another library's error says, on one line of so many characters at most."""
+    return " ".join(str(error).split())[:most]

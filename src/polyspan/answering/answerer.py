@@ -11,7 +11,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, overload
 
 from polyspan.answering.asked import Asked, AskedError, check_asked
-from polyspan.answering.backend import Backend, check_backend, default_backend, load_reader_for
+from polyspan.answering.backend import Backend, choose_backend, load_reader_for
 from polyspan.encoding.spans import UNSCALED, Span
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Answerer:
         from polyspan.models.load import DEFAULT
 
         name = os.fspath(model or DEFAULT)
-        self.backend: Backend = check_backend(backend) or default_backend(name)
+        self.backend: Backend = choose_backend(name, backend)
         self.loaded: LoadedModel = load_reader_for(name, self.backend)
         self.calibration: Calibration | None = self._find_calibration()
 

@@ -27,22 +27,25 @@ def check_backend(backend: str | None) -> Backend | None:
     raise AskedError(f"backend must be {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}, not {backend!r}")
 
 
-def default_backend(name: str) -> Backend:
-    """What a model's folder is made for: "onnx" for exports, "torch" for all else."""
+def choose_backend(name: str, backend: str | None = None) -> Backend:
+    """The backend of this name; by default what a model's folder is made for: "onnx" for exports, "torch" for all else.
+
+    Raises:
+        AskedError: there is none of this name.
+    """
     from polyspan.answering.onnx_model import is_export
 
-    return "onnx" if is_export(name) else "torch"
+    return check_backend(backend) or ("onnx" if is_export(name) else "torch")
 
 
-def load_reader_for(name: str, backend: str | None = None) -> LoadedModel:
+def load_reader_for(name: str, backend: Backend) -> LoadedModel:
     """Load a reader for what is to run it.
 
     Args:
         name: shipped name, folder or hub id, or a folder that ``polyspan export`` wrote.
-        backend: one of `BACKENDS`; `default_backend` when None.
+        backend: of `choose_backend`.
 
     Raises:
-        AskedError: no such backend.
         ModelError: the model cannot be loaded.
         OnnxError: no export is there, or it cannot be opened.
         OpenvinoError: OpenVINO is not installed, or cannot convert the model.
@@ -50,7 +53,6 @@ def load_reader_for(name: str, backend: str | None = None) -> LoadedModel:
     from polyspan.answering.onnx_model import load_onnx
     from polyspan.models.load import load_reader
 
-    backend = check_backend(backend) or default_backend(name)
     if backend == "openvino":
         from polyspan.answering.openvino_model import load_openvino
 

@@ -23,6 +23,7 @@ from polyspan.answering.onnx_precision import (
     split_skip_norms,
     unpack_attention,
 )
+from polyspan.errors import one_line
 from polyspan.files import remove_leftovers, write_aside
 from polyspan.models.load import (
     CALIBRATION_FILE,
@@ -137,7 +138,7 @@ def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModelPr
             assert program is not None  # only without dynamo
             fused, _ = optimize_for_ort(program.model)
     except Exception as error:  # torch, onnxscript and onnx_ir have a dozen kinds
-        reason = " ".join(str(error).split())[:240]
+        reason = one_line(error)
         raise OnnxError(f"{type(model).__name__}: cannot be exported to ONNX ({reason})") from error
     graph = onnx_ir.to_proto(fused)
     split_skip_norms(graph)

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from polyspan.answering.onnx_precision import adds_exactly
-from polyspan.errors import PolyspanError
+from polyspan.answering.part_reader import Part, PartReader
+from polyspan.errors import PolyspanError, one_line
 from polyspan.files import read_text
 from polyspan.models.load import LoadedModel, load_tokenizer, resolve_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
-    from transformers.modeling_outputs import QuestionAnsweringModelOutput
-
-Integers = NDArray[np.int64]
 
 ONNX_FILE = "model.onnx"
 EXPORT_FILE = "export.json"
 """In an export: what it was made from, its precision, and what the gate measured."""
-PART_TOKENS = 512
-"""Larger batches are read in parts of so many tokens: what a part needs then stays in the processor's cache."""
 
 
 class OnnxError(PolyspanError):
@@ -64,14 +57,12 @@ def open_session(model: Path | bytes) -> Any:
             disabled_optimizers=["SkipLayerNormFusion"],
         )
     except Exception as error:  # onnxruntime's own kinds share no base class
-        reason = " ".join(str(error).split())[:240]
+        reason = one_line(error)
         raise OnnxError(f"{model if isinstance(model, Path) else 'the export'}: cannot be opened ({reason})") from error
 
 
-class OnnxReader(nn.Module):
-    """Start and end logits from ``onnxruntime``, in the call shape of a ``transformers`` model.
-
-    It runs on the CPU, wherever it is told to go.
+class OnnxReader(PartReader):
+    """A reader that ``onnxruntime`` runs.
 
     Args:
         folder: holds ``model.onnx`` and ``config.json``.
@@ -81,52 +72,13 @@ class OnnxReader(nn.Module):
     """
 
     def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.session = open_session(folder / ONNX_FILE)
-        self.inputs = [entry.name for entry in self.session.get_inputs()]
-        self.config = load_export_config(folder)
-        # Callers ask a model's parameters where it runs.
-        self.place = nn.Parameter(torch.empty(0), requires_grad=False)
+        session = open_session(folder / ONNX_FILE)
+        super().__init__([entry.name for entry in session.get_inputs()], load_export_config(folder))
+        self.session = session
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        return self
-
-    def forward(self, **inputs: Tensor) -> QuestionAnsweringModelOutput:
-        """Logits of a batch.
-
-        Args:
-            inputs: ``input_ids``, ``attention_mask`` and, if the model has them, ``token_type_ids``,
-                each (batch, tokens), int64.
-
-        Returns:
-            ``start_logits`` and ``end_logits``, each (batch, tokens), fp32; 0 on some of the padding.
-        """
-        from transformers.modeling_outputs import QuestionAnsweringModelOutput
-
-        feed = {name: inputs[name].numpy() for name in self.inputs}
-        start, end = np.zeros((2, *feed["input_ids"].shape), np.float32)
-        for (rows, longest), given in parts(feed):
-            start[rows, :longest], end[rows, :longest] = self.session.run(["start_logits", "end_logits"], given)
-        return QuestionAnsweringModelOutput(start_logits=torch.from_numpy(start), end_logits=torch.from_numpy(end))
-
-
-def parts(feed: dict[str, Integers]) -> list[tuple[tuple[slice, int], dict[str, Integers]]]:
-    """A batch in parts of `PART_TOKENS`, or of one window.
-
-    Args:
-        feed: inputs by name, each (batch, tokens), padded on the right.
-
-    Returns:
-        Rows and tokens of each part, as many as its longest window has, and its inputs.
-    """
-    rows, tokens = feed["input_ids"].shape
-    step = max(1, PART_TOKENS // tokens)
-    found = []
-    for first in range(0, rows, step):
-        part = slice(first, first + step)
-        longest = int(feed["attention_mask"][part].sum(axis=1).max())
-        found.append(((part, longest), {name: values[part, :longest] for name, values in feed.items()}))
-    return found
+    def read(self, parts: Sequence[Part]) -> None:
+        for part in parts:
+            part.start[:], part.end[:] = self.session.run(["start_logits", "end_logits"], part.inputs)
 
 
 def load_export_config(folder: Path) -> PreTrainedConfig:
@@ -140,7 +92,7 @@ def load_export_config(folder: Path) -> PreTrainedConfig:
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # the library has a dozen kinds
-        reason = " ".join(str(error).split())[:240]
+        reason = one_line(error)
         raise OnnxError(f"{folder}: its config.json cannot be read ({reason}); export it again") from error
     return config
 

@@ -5,33 +5,22 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from polyspan.answering.logits import as_logits, quiet
-from polyspan.answering.onnx_model import (
-    ONNX_FILE,
-    Integers,
-    is_export,
-    load_export_config,
-    parts,
-    refuse_other_processor,
-)
+from polyspan.answering.onnx_model import ONNX_FILE, is_export, load_export_config, refuse_other_processor
+from polyspan.answering.part_reader import Floats, Integers, Part, PartReader
 from polyspan.encoding.precision import multiplies_in_bf16
-from polyspan.errors import PolyspanError
+from polyspan.errors import PolyspanError, one_line
 from polyspan.models.load import LoadedModel, load_reader, load_tokenizer, resolve_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-    from transformers.modeling_outputs import QuestionAnsweringModelOutput
-
-Floats = NDArray[np.float32]
 
 STEP = 8
 """Lengths are multiples of it: OpenVINO prepares itself for every shape it meets."""
@@ -43,12 +32,12 @@ class OpenvinoError(PolyspanError):
     """OpenVINO is not installed, or cannot take this model over."""
 
 
-class OpenvinoReader(nn.Module):
-    """Start and end logits from OpenVINO, in the call shape of a ``transformers`` model.
+class OpenvinoReader(PartReader):
+    """A reader that OpenVINO runs.
 
-    It runs on the CPU, wherever it is told to go, with as many threads as PyTorch has, and multiplies in
-    bf16 where the processor does. One window alone is read by all threads together, as soon as can be;
-    of many, each thread reads some, which is the most in a given time.
+    It has as many threads as PyTorch, and multiplies in bf16 where the processor does. One window alone is
+    read by all threads together, as soon as can be; of many, each thread reads some, which is the most in a
+    given time.
 
     Args:
         graph: an ``openvino.Model`` with ``start_logits`` and ``end_logits``.
@@ -59,53 +48,28 @@ class OpenvinoReader(nn.Module):
     """Of a batch; larger than for PyTorch, as every batch ends with threads that wait for the last one."""
 
     def __init__(self, graph: Any, config: PreTrainedConfig) -> None:
-        super().__init__()
+        super().__init__([entry.get_any_name() for entry in graph.inputs], config)
         openvino = import_openvino()
         core, threads = openvino.Core(), torch.get_num_threads()
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": "bf16" if multiplies_in_bf16("cpu") else "f32",
         }
-        self.config = config
-        self.inputs = [entry.get_any_name() for entry in graph.inputs]
         self.alone = core.compile_model(graph, "CPU", {**settings, "NUM_STREAMS": 1})
         together = core.compile_model(graph, "CPU", {**settings, "NUM_STREAMS": threads}) if threads > 1 else self.alone
         self.together = openvino.AsyncInferQueue(together, threads)
         self.together.set_callback(_keep)
-        # Callers ask a model's parameters where it runs.
         self._lock = threading.Lock()
-        self.place = nn.Parameter(torch.empty(0), requires_grad=False)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        return self
-
-    def forward(self, **inputs: Tensor) -> QuestionAnsweringModelOutput:
-        """Logits of a batch.
-
-        Args:
-            inputs: ``input_ids``, ``attention_mask`` and, if the model has them, ``token_type_ids``,
-                each (batch, tokens), int64.
-
-        Returns:
-            ``start_logits`` and ``end_logits``, each (batch, tokens), fp32; 0 on some of the padding.
-        """
-        from transformers.modeling_outputs import QuestionAnsweringModelOutput
-
-        feed = {name: inputs[name].numpy() for name in self.inputs}
-        start, end = np.zeros((2, *feed["input_ids"].shape), np.float32)
-        cut = [
-            ((start[rows, :longest], end[rows, :longest]), _lengthen(given)) for (rows, longest), given in parts(feed)
-        ]
+    def read(self, parts: Sequence[Part]) -> None:
         with self._lock:  # requests are reused
-            if len(cut) == 1:
-                (place, given), *_ = cut
-                found = self.alone(given)
-                _fill(place, (found[0], found[1]))
+            if len(parts) == 1:
+                found = self.alone(_lengthen(parts[0].inputs))
+                _fill(parts[0], (found[0], found[1]))
             else:
-                for place, given in cut:
-                    self.together.start_async(given, place)
+                for part in parts:
+                    self.together.start_async(_lengthen(part.inputs), part)
                 self.together.wait_all()
-        return QuestionAnsweringModelOutput(start_logits=torch.from_numpy(start), end_logits=torch.from_numpy(end))
 
 
 def load_openvino(name: str) -> LoadedModel:
@@ -117,13 +81,13 @@ def load_openvino(name: str) -> LoadedModel:
         ModelError: the model cannot be loaded.
     """
     openvino = import_openvino()
-    if is_export(resolve_model(name)):
-        folder = Path(resolve_model(name))
+    folder = Path(resolve_model(name))
+    if is_export(str(folder)):
         refuse_other_processor(name, folder)
         try:
             graph = openvino.Core().read_model(folder / ONNX_FILE)
         except RuntimeError as error:
-            raise OpenvinoError(f"{folder / ONNX_FILE}: cannot be opened ({_line(error)})") from error
+            raise OpenvinoError(f"{folder / ONNX_FILE}: cannot be opened ({one_line(error)})") from error
         config, tokenizer = load_export_config(folder), load_tokenizer(name, str(folder))
     else:
         loaded = load_reader(name)
@@ -153,7 +117,7 @@ def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
         with torch.inference_mode():
             logits = [given.numpy() for given in traced(*others)]
     except Exception as error:  # torch and openvino have a dozen kinds
-        raise OpenvinoError(f"{type(model).__name__}: cannot be converted to OpenVINO ({_line(error)})") from error
+        raise OpenvinoError(f"{type(model).__name__}: cannot be converted to OpenVINO ({one_line(error)})") from error
     real = others[traced.names.index("attention_mask")].numpy().astype(bool)
     for at, expected in enumerate(logits):
         difference = np.abs(found[at] - expected)[real].max()
@@ -185,14 +149,10 @@ def _lengthen(given: dict[str, Integers]) -> dict[str, Integers]:
     return {name: np.pad(values, ((0, 0), (0, short))) for name, values in given.items()} if short else given
 
 
-def _keep(request: Any, place: tuple[Floats, Floats]) -> None:
-    _fill(place, (request.get_output_tensor(0).data, request.get_output_tensor(1).data))
+def _keep(request: Any, part: Part) -> None:
+    _fill(part, (request.get_output_tensor(0).data, request.get_output_tensor(1).data))
 
 
-def _fill(place: tuple[Floats, Floats], found: tuple[Floats, Floats]) -> None:
-    for wanted, logits in zip(place, found, strict=True):
+def _fill(part: Part, found: tuple[Floats, Floats]) -> None:
+    for wanted, logits in zip((part.start, part.end), found, strict=True):
         wanted[:] = logits[:, : wanted.shape[1]]
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:240]

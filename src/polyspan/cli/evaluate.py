@@ -8,16 +8,14 @@ from typing import Annotated
 
 import typer
 
+from polyspan.cli.backend_option import BackendOption
 from polyspan.cli.listed import listed
 
 
 def evaluate(
     model: Annotated[str, typer.Option("--model", help="Shipped name, folder or hub id.")],
     data: Annotated[str, typer.Option("--data", help="File, folder or name, such as commons/test.")],
-    backend: Annotated[
-        str | None,
-        typer.Option(help="What runs the model: torch, onnx or openvino.", show_default="what its folder is made for"),
-    ] = None,
+    backend: BackendOption = None,
     kind: Annotated[
         str | None, typer.Option(help="squad, mlqa, xquad, tydiqa, table or hub; guessed when left out.")
     ] = None,
@@ -36,7 +34,7 @@ def evaluate(
     from pydantic import ValidationError
     from rich.console import Console
 
-    from polyspan.answering.backend import check_backend, default_backend, load_reader_for
+    from polyspan.answering.backend import choose_backend, load_reader_for
     from polyspan.evaluation.matrix import render_averages, render_matrix
     from polyspan.evaluation.other_scores import render_other_scores
     from polyspan.evaluation.record import full_path
@@ -57,13 +55,13 @@ def evaluate(
     except ValidationError as error:
         first = error.errors()[0]
         raise RecipeError(f"--{first['loc'][0]}: {first['msg']}") from error
-    backend = check_backend(backend) or default_backend(model)
+    runs_on = choose_backend(model, backend)
     console = Console(stderr=True)
     if output is not None:
-        refuse_other_evaluation(output, model, evaluation, backend)
-    loaded = load_reader_for(model, backend)
+        refuse_other_evaluation(output, model, evaluation, runs_on)
+    loaded = load_reader_for(model, runs_on)
     check_evaluation(model, evaluation, output, leakage, console)
-    matrix = evaluate_model(loaded.model, loaded.tokenizer, evaluation, output, console, full_path(model), backend)
+    matrix = evaluate_model(loaded.model, loaded.tokenizer, evaluation, output, console, full_path(model), runs_on)
     if as_json:
         print(json.dumps(matrix.to_dict()))
         return

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from polyspan.cli.backend_option import BackendOption
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -23,10 +25,7 @@ def predict(
     model: Annotated[
         str | None, typer.Option(help="Shipped name, folder or hub id.", show_default="polyspan-small")
     ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(help="What runs the model: torch, onnx or openvino.", show_default="what its folder is made for"),
-    ] = None,
+    backend: BackendOption = None,
     top_k: Annotated[int, typer.Option(min=1, help="How many answers each.")] = 1,
     max_answer_len: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 30,
     precision: Annotated[

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from polyspan.cli.backend_option import BackendOption
+
 KEY_VARIABLE = "POLYSPAN_API_KEY"
 LONGEST = 86_400.0
 """Of all that is a time; an endless one would not let the server stop."""
@@ -18,10 +20,7 @@ def serve(
     model: Annotated[
         str | None, typer.Option(help="Shipped name, folder or hub id.", show_default="polyspan-small")
     ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(help="What runs the model: torch, onnx or openvino.", show_default="what its folder is made for"),
-    ] = None,
+    backend: BackendOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
     api_key_file: Annotated[

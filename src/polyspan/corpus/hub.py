@@ -12,6 +12,7 @@ from typing import Any
 from polyspan.corpus.builder import CorpusBuilder, Record
 from polyspan.corpus.model import CorpusError, ParallelCorpus
 from polyspan.corpus.problems import Problems
+from polyspan.errors import one_line
 
 
 def read_hub(address: str, languages: Sequence[str] | None, problems: Problems) -> ParallelCorpus:
@@ -43,7 +44,7 @@ def read_hub(address: str, languages: Sequence[str] | None, problems: Problems) 
         try:
             rows = datasets.load_dataset(name, config, split=split)
         except Exception as error:  # datasets raises a dozen kinds; all mean that there is nothing to read
-            raise CorpusError(f"hub set {part}: {' '.join(str(error).split())[:300]}") from error
+            raise CorpusError(f"hub set {part}: {one_line(error, 300)}") from error
         for record in records_of_rows(part, rows, of_rows, problems):
             builder.add(record)
     return builder.build()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from polyspan.errors import PolyspanError
+from polyspan.errors import PolyspanError, one_line
 from polyspan.experiments.model_card import CARD, write_model_card
 from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE
 
@@ -46,7 +46,7 @@ def push_model(folder: Path, repo_id: str, public: bool = False, message: str | 
     try:
         card = ModelCard.load(model / CARD)
     except ValueError as error:
-        raise PushError(f"{model / CARD}: its metadata cannot be read ({_one_line(error)})") from error
+        raise PushError(f"{model / CARD}: its metadata cannot be read ({one_line(error, 300)})") from error
     api = HfApi()
     try:
         card.validate()
@@ -58,9 +58,5 @@ def push_model(folder: Path, repo_id: str, public: bool = False, message: str | 
             commit_message=message or f"{folder.resolve().name}, sent by polyspan push",
         )
     except Exception as error:  # a dozen kinds, and of another HTTP library in every second version
-        raise PushError(f"{repo_id}: not sent to {api.endpoint} ({_one_line(error)})") from error
+        raise PushError(f"{repo_id}: not sent to {api.endpoint} ({one_line(error, 300)})") from error
     return str(made)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from polyspan.errors import PolyspanError
+from polyspan.errors import PolyspanError, one_line
 from polyspan.evaluation.record import full_path
 from polyspan.experiments.evaluate import evaluate_model, is_evaluated, refuse_other_evaluation
 from polyspan.experiments.leakage import check_evaluation, check_policy
@@ -162,7 +162,7 @@ def run_steps(steps: Sequence[Step], console: Console, leakage: str = "warn") ->
         except RunStopped:
             raise
         except Exception as error:  # one row out of memory must not end a reproduction of a week
-            failed[step.folder] = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+            failed[step.folder] = f"{type(error).__name__}: {one_line(error, 500)}"
             console.print(f"{step.folder} failed: {error}", markup=False, soft_wrap=True)
     return failed
 

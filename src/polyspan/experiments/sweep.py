@@ -16,7 +16,7 @@ from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from polyspan.errors import PolyspanError
+from polyspan.errors import PolyspanError, one_line
 from polyspan.experiments.leakage import check_policy
 from polyspan.experiments.plan import METHOD, Plan, PlanError, Settings
 from polyspan.experiments.recipe import Recipe
@@ -123,7 +123,7 @@ def _one_trial(plan: Plan, study: Study, console: Console, leakage: str) -> None
         except RunStopped:
             raise
         except Exception as error:  # one trial out of memory must not end a sweep of a week
-            trial.set_user_attr(ERROR, f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+            trial.set_user_attr(ERROR, f"{type(error).__name__}: {one_line(error, 500)}")
             console.print(f"trial {trial.number} failed: {error}", markup=False, soft_wrap=True)
             raise _Failed from error
         assert result.matrix is not None  # a plan has an evaluation

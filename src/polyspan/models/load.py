@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from safetensors import SafetensorError
 
+from polyspan.errors import one_line
 from polyspan.files import remove_leftovers, sha256, what_is_broken, write_aside, write_manifest
 from polyspan.models.cache import cache_folder
 from polyspan.models.embedded import find_data_file, read_embedded
@@ -110,7 +111,7 @@ def load_model(
                     **options,
                 )
         except Exception as error:  # transformers raises a dozen kinds for an unreadable model
-            reason = " ".join(str(error).split())[:240]
+            reason = one_line(error)
             raise ModelError(f"{name}: cannot be loaded as a question-answering model ({reason})") from error
     tokenizer = load_tokenizer(name, place)
     # What lies outside of the encoder's body is the head, whatever its kind calls it.
@@ -137,7 +138,7 @@ def load_tokenizer(name: str, place: str) -> PreTrainedTokenizerBase:
         try:
             tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         except Exception as error:  # as many kinds as for a model
-            reason = " ".join(str(error).split())[:240]
+            reason = one_line(error)
             raise ModelError(f"{name}: its tokeniser cannot be loaded ({reason})") from error
     if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
         raise ModelError(f"{name}: has no tokeniser; save it beside the weights, as tokenizer.json")
