@@ -22,7 +22,8 @@ from polyspan.corpus.model import Answer
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.evaluate import limit_pairs
 from polyspan.models.errors import ModelError
-from polyspan.models.load import load_model
+from polyspan.models.load import load_model, save_model
+from tiny_encoders import ENCODERS
 from tiny_models import TEXTS, decided, tiny_bert, tiny_unigram
 
 if TYPE_CHECKING:
@@ -181,3 +182,52 @@ def test_the_command(model: Path, graph: ModelProto, tmp_path: Path, monkeypatch
     report = json.loads(result.stdout.splitlines()[-1])
     assert (report["rows"], report["precision"], report["languages"][0]["same"]) == (2, "fp32", 1.0)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) >= ["config.json", "export.json", "model.onnx"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_weights_too_large_for_one_file_go_into_a_second(
+    model: Path, graph: ModelProto, precision: onnx_export.Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = graph.SerializeToString()
+    monkeypatch.setattr(onnx_export, "trace", lambda *_: type(graph).FromString(data))
+    for size in (onnx_model.LARGEST_FILE, 1000):
+        monkeypatch.setattr(onnx_model, "LARGEST_FILE", size)
+        onnx_export.export_model(str(model), tmp_path / str(size), precision, gate(100))
+    one, two = (Answerer(tmp_path / str(size)) for size in (1_900_000_000, 1000))
+    assert (tmp_path / "1000" / "model.onnx.data").stat().st_size > (tmp_path / "1000" / "model.onnx").stat().st_size
+    for question in QUESTIONS:
+        assert two.answer(question, " ".join(TEXTS)) == one.answer(question, " ".join(TEXTS))
+
+
+def test_embeddings_of_positions_in_8_bits(tmp_path: Path) -> None:
+    """DeBERTa multiplies them too, and they are of no window."""
+    loaded = load_model(str(ENCODERS["deberta-v2"](tmp_path / "tiny")))
+    save_model(loaded.model, loaded.tokenizer, tmp_path / "reader")
+    onnx_export.export_model(str(tmp_path / "reader"), tmp_path / "int8", "int8", gate(100))
+    rounded = Answerer(tmp_path / "int8").loaded.model
+    encoded = loaded.tokenizer(QUESTIONS, [TEXTS[0], TEXTS[1] * 2, "a"], return_tensors="pt", padding=True)
+    inputs = {name: encoded[name] for name in ("input_ids", "attention_mask")}
+    real = inputs["attention_mask"].bool()
+    with torch.no_grad():
+        wanted, found = (reader(**inputs).start_logits[real] for reader in (loaded.model.eval(), rounded))
+    assert np.corrcoef(wanted, found)[0, 1] > 0.98
+
+
+def test_graphs_that_are_no_readers_are_named(exported: Path, graph: ModelProto, tmp_path: Path) -> None:
+    import onnx
+
+    for change, said in (
+        (lambda made: made.graph.output.pop(), "has start_logits where start_logits, end_logits belong"),
+        (lambda made: made.graph.input.pop(), r"has .* where attention_mask, input_ids, token_type_ids belong"),
+    ):
+        folder = shutil.copytree(exported, tmp_path / said[:12])
+        made = type(graph)()
+        made.CopyFrom(graph)
+        change(made)
+        onnx.save(made, str(folder / "model.onnx"))
+        with pytest.raises(OnnxError, match=rf"no graph of a reader, it {said}|cannot be opened"):
+            Answerer(str(folder))
+
+
+def test_a_home_of_nobody_is_no_export() -> None:
+    assert not onnx_model.is_export("~nosuchuser/model")

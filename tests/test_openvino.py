@@ -21,7 +21,7 @@ from polyspan.answering.openvino_model import OpenvinoError, OpenvinoReader, con
 from polyspan.cli.main import app
 from polyspan.corpus import load_corpus
 from polyspan.encoding.precision import multiplies_in_bf16
-from polyspan.errors import PolyspanError
+from polyspan.errors import PolyspanError, one_line
 from polyspan.evaluation.evaluate import limit_pairs
 from polyspan.models.load import load_model, load_reader, save_model
 from tiny_encoders import ENCODERS
@@ -128,9 +128,38 @@ def test_exports_are_read_too(model: str, precision: str, tmp_path: Path) -> Non
         wanted, found = (reader.loaded.model(**encoded).start_logits[real] for reader in (onnx, openvino))
     # 8-bit products are rounded in another order.
     assert np.corrcoef(wanted, found)[0, 1] > (0.9999 if precision == "fp32" else 0.98)
+    exchange_outputs(tmp_path / "export" / "model.onnx")
+    with torch.no_grad():
+        again = load_openvino(str(tmp_path / "export")).model(**encoded).start_logits[real]
+    assert torch.equal(again, found)
     (tmp_path / "export" / "model.onnx").write_bytes(b"not a graph")
     with pytest.raises(OpenvinoError, match=r"model.onnx: cannot be opened"):
         load_openvino(str(tmp_path / "export"))
+
+
+def exchange_outputs(path: Path) -> None:
+    """Write the same graph with its outputs in the other order."""
+    import onnx
+
+    graph = onnx.load(str(path))
+    outputs = [type(one).FromString(one.SerializeToString()) for one in reversed(graph.graph.output)]
+    del graph.graph.output[:]
+    graph.graph.output.extend(outputs)
+    onnx.save(graph, str(path))
+
+
+def test_reasons_are_told_without_places_in_their_source() -> None:
+    said = (
+        "Exception from src/inference/src/cpp/core.cpp:84:\nCheck 'false' failed at src/x/y.cpp:101:\n"
+        "Model wasn't fully converted: NoSuchOperator"
+    )
+    assert one_line(RuntimeError(said)) == "Model wasn't fully converted: NoSuchOperator"
+
+
+def test_threads_are_free_to_move(model: str) -> None:
+    """Processes side by side would all bind theirs to the first processors."""
+    reader = load_openvino(model).model
+    assert reader.alone.get_property("ENABLE_CPU_PINNING") is False  # type: ignore[union-attr, operator]
 
 
 def test_nothing_is_sent_to_its_makers() -> None:

@@ -116,7 +116,7 @@ def test_the_examples_of_the_description_can_be_asked(client: TestClient) -> Non
 
 def test_models_and_health(client: TestClient) -> None:
     [model] = client.get("/v1/models").json()["models"]
-    assert (model["name"], model["ready"], model["limits"]["top_k"]) == ("tiny", True, 5)
+    assert (model["name"], model["ready"], model["backend"], model["limits"]["top_k"]) == ("tiny", True, "torch", 5)
     assert client.get("/health/live").json() == {"status": "ok"}
     assert client.get("/health/ready").json()["status"] == "ready"
 

@@ -12,7 +12,7 @@ import torch
 
 from polyspan.answering.logits import as_logits, quiet
 from polyspan.answering.onnx_gate import Gate, check_export
-from polyspan.answering.onnx_model import EXPORT_FILE, ONNX_FILE, OnnxError, OnnxReader, require
+from polyspan.answering.onnx_model import EXPORT_FILE, ONNX_FILE, OnnxError, OnnxReader, require, write_graph
 from polyspan.answering.onnx_precision import (
     LEVELS,
     SAFE_LEVELS,
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Precision = Literal["fp32", "int8"]
-LARGEST_FILE = 1_900_000_000
-"""Bytes; a file of this format ends at 2 GiB, larger weights go into a second one."""
 LEFTOVER_SECONDS = 24 * 3600.0
 """Seconds after which what a killed export left is deleted; another may be measuring its own for hours."""
 CALIBRATION_TEXTS = "commons/dev"
@@ -166,11 +164,3 @@ def calibration_feeds(tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, 
     for first in range(0, len(windows), CALIBRATION_BATCH):
         batch = build_batch(windows, range(first, min(first + CALIBRATION_BATCH, len(windows))))
         yield {name: tensor.numpy() for name, tensor in batch.inputs.items()}
-
-
-def write_graph(graph: ModelProto, path: Path) -> None:
-    """Save a graph, weights beside it where they are too large for one file."""
-    import onnx
-
-    large = graph.ByteSize() > LARGEST_FILE
-    onnx.save(graph, str(path), save_as_external_data=large, location=f"{path.name}.data" if large else None)

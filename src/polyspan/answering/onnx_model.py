@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,9 +18,14 @@ from polyspan.files import read_text
 from polyspan.models.load import LoadedModel, load_tokenizer, resolve_model
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
     from transformers import PreTrainedConfig, PreTrainedModel
 
 ONNX_FILE = "model.onnx"
+LARGEST_FILE = 1_900_000_000
+"""Bytes; a file of this format ends at 2 GiB, larger weights go into a second one."""
+INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
+OUTPUTS = ("start_logits", "end_logits")
 EXPORT_FILE = "export.json"
 """In an export: what it was made from, its precision, and what the gate measured."""
 
@@ -61,6 +67,18 @@ def open_session(model: Path | bytes) -> Any:
         raise OnnxError(f"{model if isinstance(model, Path) else 'the export'}: cannot be opened ({reason})") from error
 
 
+def write_graph(graph: ModelProto, path: Path) -> bool:
+    """Save a graph, and whether its weights went into a second file, as they are too large for one.
+
+    Then they are in that file only: the graph in memory has lost them.
+    """
+    import onnx
+
+    large = sum(len(tensor.raw_data) for tensor in graph.graph.initializer) > LARGEST_FILE
+    onnx.save(graph, str(path), save_as_external_data=large, location=f"{path.name}.data" if large else None)
+    return large
+
+
 class OnnxReader(PartReader):
     """A reader that ``onnxruntime`` runs.
 
@@ -73,12 +91,32 @@ class OnnxReader(PartReader):
 
     def __init__(self, folder: Path) -> None:
         session = open_session(folder / ONNX_FILE)
-        super().__init__([entry.name for entry in session.get_inputs()], load_export_config(folder))
+        inputs, outputs = ([entry.name for entry in part] for part in (session.get_inputs(), session.get_outputs()))
+        refuse_other_graph(folder, inputs, outputs)
+        super().__init__(inputs, load_export_config(folder))
         self.session = session
 
     def read(self, parts: Sequence[Part]) -> None:
         for part in parts:
-            part.start[:], part.end[:] = self.session.run(["start_logits", "end_logits"], part.inputs)
+            part.start[:], part.end[:] = self.session.run(OUTPUTS, part.inputs)
+
+
+def refuse_other_graph(folder: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """See that a graph reads tokens and gives the logits of a question-answering model.
+
+    Raises:
+        OnnxError: it does not.
+    """
+    if not INPUTS.issuperset(inputs) or not {"input_ids", "attention_mask"}.issubset(inputs):
+        found, wanted = inputs, sorted(INPUTS)
+    elif set(outputs) != set(OUTPUTS):
+        found, wanted = outputs, list(OUTPUTS)
+    else:
+        return
+    raise OnnxError(
+        f"{folder / ONNX_FILE}: no graph of a reader, it has {', '.join(found)} where {', '.join(wanted)} belong;"
+        " make one with polyspan export"
+    )
 
 
 def load_export_config(folder: Path) -> PreTrainedConfig:
@@ -99,7 +137,8 @@ def load_export_config(folder: Path) -> PreTrainedConfig:
 
 def is_export(name: str) -> bool:
     """Whether this names a folder that ``polyspan export`` wrote."""
-    return (Path(name).expanduser() / ONNX_FILE).is_file()
+    place = Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's raises where there is no such user
+    return (place / ONNX_FILE).is_file()
 
 
 def load_onnx(name: str) -> LoadedModel:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,21 +120,26 @@ def input_ranges(model: ModelProto, feeds: Iterable[dict[str, NDArray[np.int64]]
     Returns:
         by tensor name, each (units,).
     """
-    from onnx import ValueInfoProto
+    from onnx import ValueInfoProto, load_external_data_for_model
 
-    from polyspan.answering.onnx_model import open_session
+    from polyspan.answering.onnx_model import ONNX_FILE, open_session, write_graph
 
     chosen = linears(model)
     wanted = sorted({node.input[0] for node in model.graph.node if node.name in chosen})
     kept = list(model.graph.output)
     model.graph.output.extend(ValueInfoProto(name=name) for name in wanted)
-    session = open_session(model.SerializeToString())
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        if write_graph(model, Path(folder) / ONNX_FILE):
+            load_external_data_for_model(model, folder)
+        session = open_session(Path(folder) / ONNX_FILE)
     del model.graph.output[len(kept) :]
     ranges: Ranges = {}
     for feed in feeds:
         real = feed["attention_mask"].astype(bool)
         for name, values in zip(wanted, session.run(wanted, feed), strict=True):
-            low, high = values[real].min(axis=0), values[real].max(axis=0)
+            # Those of positions, not of tokens, have no window.
+            counted = values[real] if values.shape[:2] == real.shape else values.reshape(-1, values.shape[-1])
+            low, high = counted.min(axis=0), counted.max(axis=0)
             if name in ranges:
                 low, high = np.minimum(low, ranges[name][0]), np.maximum(high, ranges[name][1])
             ranges[name] = (low, high)

@@ -13,7 +13,14 @@ import numpy as np
 import torch
 
 from polyspan.answering.logits import as_logits, quiet
-from polyspan.answering.onnx_model import ONNX_FILE, is_export, load_export_config, refuse_other_processor
+from polyspan.answering.onnx_model import (
+    ONNX_FILE,
+    OUTPUTS,
+    is_export,
+    load_export_config,
+    refuse_other_graph,
+    refuse_other_processor,
+)
 from polyspan.answering.part_reader import Floats, Integers, Part, PartReader
 from polyspan.encoding.precision import multiplies_in_bf16
 from polyspan.errors import PolyspanError, one_line
@@ -53,6 +60,8 @@ class OpenvinoReader(PartReader):
         core, threads = openvino.Core(), torch.get_num_threads()
         settings = {
             "INFERENCE_NUM_THREADS": threads,
+            # Every process would bind its threads to the same processors.
+            "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": "bf16" if multiplies_in_bf16("cpu") else "f32",
         }
         self.alone = core.compile_model(graph, "CPU", {**settings, "NUM_STREAMS": 1})
@@ -65,7 +74,7 @@ class OpenvinoReader(PartReader):
         with self._lock:  # requests are reused
             if len(parts) == 1:
                 found = self.alone(_lengthen(parts[0].inputs))
-                _fill(parts[0], (found[0], found[1]))
+                _fill(parts[0], [found[name] for name in OUTPUTS])
             else:
                 for part in parts:
                     self.together.start_async(_lengthen(part.inputs), part)
@@ -88,6 +97,8 @@ def load_openvino(name: str) -> LoadedModel:
             graph = openvino.Core().read_model(folder / ONNX_FILE)
         except RuntimeError as error:
             raise OpenvinoError(f"{folder / ONNX_FILE}: cannot be opened ({one_line(error)})") from error
+        inputs, outputs = ([entry.get_any_name() for entry in part] for part in (graph.inputs, graph.outputs))
+        refuse_other_graph(folder, inputs, outputs)
         config, tokenizer = load_export_config(folder), load_tokenizer(name, str(folder))
     else:
         loaded = load_reader(name)
@@ -109,6 +120,8 @@ def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
         with quiet(), torch.inference_mode():
             graph = openvino.convert_model(traced, example_input=example, input=[[-1, -1] for _ in example])
         for entry, name in zip(graph.inputs, traced.names, strict=True):
+            entry.get_tensor().set_names({name})
+        for entry, name in zip(graph.outputs, OUTPUTS, strict=True):
             entry.get_tensor().set_names({name})
         # Tracing may have frozen a number of windows, a length or a mask: try others.
         _, others = as_logits(model, tokenizer, [("a", "b " * 20), ("c d", "e " * 9), ("f", "g")])
@@ -150,9 +163,9 @@ def _lengthen(given: dict[str, Integers]) -> dict[str, Integers]:
 
 
 def _keep(request: Any, part: Part) -> None:
-    _fill(part, (request.get_output_tensor(0).data, request.get_output_tensor(1).data))
+    _fill(part, [request.get_tensor(name).data for name in OUTPUTS])
 
 
-def _fill(part: Part, found: tuple[Floats, Floats]) -> None:
+def _fill(part: Part, found: Sequence[Floats]) -> None:
     for wanted, logits in zip((part.start, part.end), found, strict=True):
         wanted[:] = logits[:, : wanted.shape[1]]

@@ -328,7 +328,10 @@ def _refuse_pickle(name: str, place: str) -> None:
                 " save the model with safetensors"
             )
         if any(folder.glob("*.onnx")):
-            raise ModelError(f"{name}: is an ONNX export, which ask, predict, serve and Answerer read; name its model")
+            raise ModelError(
+                f"{name}: is an ONNX export, which ask, predict, evaluate, serve and Answerer read with the backend"
+                " onnx or openvino; name its model here"
+            )
         raise ModelError(f"{name}: holds no weights (*.safetensors)")
 
 

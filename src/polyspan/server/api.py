@@ -103,7 +103,11 @@ def make_router(settings: Settings, host: ModelHost) -> APIRouter:
     async def models(request: Request) -> ModelsReply:
         check_key(request, settings.api_key)
         facts = ModelFacts(
-            name=host.name, ready=host.batcher is not None, calibrated=host.calibrated, limits=settings.limits
+            name=host.name,
+            ready=host.batcher is not None,
+            backend=host.backend,
+            calibrated=host.calibrated,
+            limits=settings.limits,
         )
         return ModelsReply(models=[facts])
 

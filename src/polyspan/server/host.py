@@ -75,6 +75,11 @@ class ModelHost:
         return answerer
 
     @property
+    def backend(self) -> str | None:
+        """What runs the model; None until it is loaded."""
+        return None if self.batcher is None else self.batcher.answerer.backend
+
+    @property
     def calibrated(self) -> bool | None:
         """Whether the model is calibrated; None until it is loaded."""
         return None if self.batcher is None else self.batcher.answerer.calibration is not None

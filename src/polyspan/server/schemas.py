@@ -70,6 +70,7 @@ class ModelFacts(BaseModel):
 
     name: str
     ready: bool
+    backend: str | None = Field(description="What runs it: torch, onnx or openvino; known once it is loaded.")
     calibrated: bool | None = Field(description="Whether its scores were fitted to how often answers are right.")
     limits: Limits
 
