@@ -11,7 +11,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from polyspan.answering.onnx_model import open_session  # noqa: E402
-from polyspan.answering.onnx_precision import ALIGNED, _plan, linears, quantise  # noqa: E402
+from polyspan.answering.onnx_precision import linears, quantise  # noqa: E402
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -40,55 +40,24 @@ def product(weight: np.ndarray) -> ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def test_roundings_of_the_parts_add_up_to_the_rounding_of_the_whole() -> None:
-    """Hermite's identity, by plain Python: the error is half a step, as for units that are not large."""
-    values = inputs()
-    plan = _plan((values.min(axis=0), values.max(axis=0)), 0.9)
-    assert set(LARGE) <= set(plan.units)
-    assert len(plan.units) % ALIGNED == 0
-    assert sum(plan.shifts) == pytest.approx(0, abs=1e-5)
-    counts = {unit: int((plan.units == unit).sum()) for unit in LARGE}
-    scale, zero = float(plan.scale), int(plan.zero)
-    for unit, count in counts.items():
-        assert count * (1 / count) == pytest.approx(float(plan.shares[plan.units == unit].sum()))
-        for value in values[:50, unit]:
-            parts = [
-                min(max(round((float(value) * float(share) + float(shift)) / scale) + zero, 0), 255) - zero
-                for share, shift in zip(plan.shares[plan.units == unit], plan.shifts[plan.units == unit], strict=True)
-            ]
-            assert abs(scale * sum(parts) - float(value)) <= 0.51 * scale
-    assert counts[3] >= counts[17] > 1
-
-
 def test_a_product_with_large_units_stays_what_it_was() -> None:
-    """Without parts the large ones take the range: the error is many times larger."""
+    """Their part is exact; without it they take the range, and the error is many times larger."""
     values = inputs()
     weight = np.random.default_rng(1).normal(size=(UNITS, OUTPUTS)).astype(np.float32)
     ranges = {"given": (values.min(axis=0), values.max(axis=0))}
     wanted, errors = values @ weight, {}
-    for parts in (0.9, 0.0):
+    for apart in (len(LARGE) / UNITS, 0.0):
         graph = product(weight)
-        quantise(graph, ranges, parts=parts)
-        assert not linears(graph)
+        quantise(graph, ranges, apart=apart)
         made = open_session(graph.SerializeToString()).run(None, {"given": values})[0]
-        errors[parts] = float(np.abs(made - wanted).mean())
-    assert errors[0.9] < 0.2  # of sums whose spread is 40
-    assert errors[0.0] > 3 * errors[0.9]
+        errors[bool(apart)] = float(np.abs(made - wanted).mean())
+    assert errors[True] < 0.1  # of sums whose spread is 40
+    assert errors[False] > 4 * errors[True]
 
 
 def test_where_no_unit_stands_out_nothing_is_added() -> None:
     values = np.random.default_rng(2).uniform(-1, 1, (200, UNITS)).astype(np.float32)
-    plan = _plan((values.min(axis=0), values.max(axis=0)), 0.02)
-    assert not len(plan.units)
     graph = product(np.ones((UNITS, OUTPUTS), np.float32))
-    quantise(graph, {"given": (values.min(axis=0), values.max(axis=0))})
+    quantise(graph, {"given": (values.min(axis=0), values.max(axis=0))}, apart=0.1)
     assert [node.op_type for node in graph.graph.node] == ["QuantizeLinear", "MatMulIntegerToFloat"]
-
-
-def test_units_that_are_always_zero_are_no_range_to_divide_by() -> None:
-    low, high = np.zeros(UNITS, np.float32), np.zeros(UNITS, np.float32)
-    high[:2] = 5.0, 1.0
-    plan = _plan((low, high), 0.02)
-    assert np.isfinite(plan.shares).all()
-    assert set(plan.units) <= {0, 1}
-    assert float(plan.scale) > 0
+    assert not linears(graph)

@@ -3,11 +3,9 @@
 Weights are rounded to 8 bits, each output unit with a scale of its own. Activations are rounded to 8 bits too,
 with one scale and zero point for a layer, fixed beforehand from calibration texts, so that an answer never
 depends on what else is in its batch. What makes such encoders lose their answers when this is done naively is a
-handful of input units whose values are tens of times larger than the rest and take the whole range. Such a unit x
-is given k times, each time as x / k and shifted by another k-th of a step: the parts are as small as other units,
-and their roundings add up to the rounding of x itself, as floor(x / k) + floor((x + 1) / k) + ... + floor((x + k - 1)
-/ k) = floor(x) (Hermite's identity; for weights in Zhao et al. 2019, outlier channel splitting). All of the product
-is then made in 8 bits.
+handful of input units whose values are tens of times larger than the rest and take the whole range. Their part of
+the product is computed apart, in fp32, as in LLM.int8() (Dettmers et al. 2022, section 3.2), but they are chosen
+beforehand, and only in layers where there are such units.
 """
 
 from __future__ import annotations
@@ -29,12 +27,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Ranges = dict[str, tuple[Floats, Floats]]
 
-PARTS = 0.02
-"""Parts of the units with the largest ranges, as a share of a layer's input units; see `ALIGNED`."""
-ALIGNED = 16
-"""The number of parts is the next multiple of it: processors multiply so many at a time."""
+APART = 0.02
+"""Share of a layer's input units that are computed in fp32: those of the largest ranges."""
 STANDS_OUT = 1.5
-"""A layer has units that take the range of the rest, and gives them in parts, where the largest range is so many
+"""A layer has units that take the range of the rest, and computes them apart, where the largest range is so many
 times the largest of the rest."""
 LEVELS, SAFE_LEVELS = 127, 63
 """Largest rounded weight; of the latter, the sum of two products never overflows 16 bits, see `adds_exactly`."""
@@ -150,7 +146,7 @@ def quantise(
     model: ModelProto,
     ranges: Ranges,
     levels: int = LEVELS,
-    parts: float = PARTS,
+    apart: float = APART,
     keep: Iterable[str] = (),
 ) -> None:
     """Round the products with constant matrices to 8 bits, in place.
@@ -159,15 +155,15 @@ def quantise(
         model: after `unpack_attention`.
         ranges: of `input_ranges`.
         levels: largest rounded weight, at most 127.
-        parts: number of parts, as a share of a layer's input units, in which those of the largest ranges are given
-            where they stand out.
+        apart: share of a layer's input units, those of the largest ranges, whose products stay in fp32 where
+            they stand out.
         keep: names of nodes that stay in fp32.
     """
     from onnx import helper, numpy_helper
 
     graph = model.graph
     chosen = {name: weight for name, weight in linears(model).items() if name not in set(keep)}
-    plans = {node.input[0]: _plan(ranges[node.input[0]], parts) for node in graph.node if node.name in chosen}
+    plans = {node.input[0]: _plan(ranges[node.input[0]], apart) for node in graph.node if node.name in chosen}
     nodes: list[NodeProto] = []
     begun: set[str] = set()
 
@@ -187,25 +183,22 @@ def quantise(
         plan, weight = plans[source], chosen[node.name]
         if source not in begun:
             begun.add(source)
-            given = source
-            if len(plan.units):
-                picked = add("Gather", [source, constant(f"{source}_units", plan.units)], f"{source}_picked", axis=-1)
-                parted = add("Mul", [picked, constant(f"{source}_shares", plan.shares)], f"{source}_parted")
-                shifted = add("Add", [parted, constant(f"{source}_shifts", plan.shifts)], f"{source}_shifted")
-                given = add("Concat", [source, shifted], f"{source}_joined", axis=-1)
             scale, zero = constant(f"{source}_scale", plan.scale), constant(f"{source}_zero", plan.zero)
-            add("QuantizeLinear", [given, scale, zero], f"{source}_8bit")
-        matrix = np.concatenate([weight, weight[plan.units]])
-        matrix[plan.units] = 0
-        steps = np.maximum(np.abs(matrix).max(axis=0), 1e-8) / levels
-        inputs = [
-            f"{source}_8bit",
-            constant(f"{name}_weight", np.rint(matrix / steps).astype(np.int8)),
-            f"{source}_scale",
-            constant(f"{name}_steps", steps.astype(np.float32)),
-            f"{source}_zero",
-        ]
-        add("MatMulIntegerToFloat", inputs, target, domain=MICROSOFT)
+            add("QuantizeLinear", [source, scale, zero], f"{source}_8bit")
+            if len(plan.apart):
+                add("Gather", [source, constant(f"{source}_units", plan.apart)], f"{source}_apart", axis=-1)
+        rest = weight.copy()
+        rest[plan.apart] = 0
+        steps = np.maximum(np.abs(rest).max(axis=0), 1e-8) / levels
+        matrix = constant(f"{name}_weight", np.rint(rest / steps).astype(np.int8))
+        scales = constant(f"{name}_steps", steps.astype(np.float32))
+        inputs = [f"{source}_8bit", matrix, f"{source}_scale", scales, f"{source}_zero"]
+        rounded = add(
+            "MatMulIntegerToFloat", inputs, f"{target}_rounded" if len(plan.apart) else target, domain=MICROSOFT
+        )
+        if len(plan.apart):
+            exact = constant(f"{name}_apart", weight[plan.apart])
+            add("Add", [rounded, add("MatMul", [f"{source}_apart", exact], f"{target}_exact")], target)
     _replace_nodes(graph, nodes)
     if all(entry.domain != MICROSOFT for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
@@ -267,48 +260,25 @@ def split_skip_norms(model: ModelProto) -> None:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How one layer's input is rounded.
+    """How one layer's input is rounded: a scale and zero point for all units but those ``apart``.
 
-    Attributes:
-        units: those given in parts, each as often as it has parts; their weights as they stand become 0.
-        shares, shifts: what each part is multiplied by, and then moved by.
-        scale, zero: of what is rounded, parts included.
+    Those are clipped to the range of the others, and their rounded weights are 0.
     """
 
-    units: NDArray[np.int64]
-    shares: NDArray[np.float32]
-    shifts: NDArray[np.float32]
+    apart: NDArray[np.int64]
     scale: NDArray[np.float32]
     zero: NDArray[np.uint8]
 
 
-def _plan(extremes: tuple[Floats, Floats], share: float) -> _Plan:
-    """The smallest range for which the parts are no more than there may be."""
+def _plan(extremes: tuple[Floats, Floats], apart: float) -> _Plan:
     span = np.maximum(-extremes[0], extremes[1])
     by_range = np.argsort(-span, kind="stable")
-    most = -(-round(share * len(span)) // ALIGNED) * ALIGNED
-    counts = np.zeros(0, np.int64)
-    for rest in range(1, len(span)):
-        if span[by_range[rest]] <= 0 or (tried := np.ceil(span[by_range[:rest]] / span[by_range[rest]])).sum() > most:
-            break
-        counts = tried.astype(np.int64)
-    if not len(counts) or span[by_range[0]] <= STANDS_OUT * span[by_range[len(counts)]]:
-        counts = np.zeros(0, np.int64)
-    else:
-        counts[0] += most - counts.sum()
-    largest = by_range[: len(counts)]
-    shares = np.repeat(1 / counts, counts)
-    low, high = (np.concatenate([np.delete(part, largest), part[largest] / counts]) for part in extremes)
+    count = round(apart * len(span))
+    largest = np.sort(by_range[: count if span[by_range[0]] > STANDS_OUT * span[by_range[count]] else 0])
+    low, high = (np.delete(part, largest) for part in extremes)
     bottom, top = min(float(low.min()), 0.0), max(float(high.max()), 1e-8)
     scale = (top - bottom) / 255
-    steps = np.concatenate([(np.arange(count) - (count - 1) / 2) / count for count in counts] or [np.zeros(0)])
-    return _Plan(
-        np.repeat(largest, counts).astype(np.int64),
-        shares.astype(np.float32),
-        (scale * steps).astype(np.float32),
-        np.array(scale, np.float32),
-        np.array(round(-bottom / scale), np.uint8),
-    )
+    return _Plan(largest, np.array(scale, np.float32), np.array(round(-bottom / scale), np.uint8))
 
 
 def _replace_nodes(graph: GraphProto, nodes: list[NodeProto]) -> None:
