@@ -193,7 +193,7 @@ def test_a_folder_can_be_a_path(tmp_path: Path) -> None:
 def test_words_are_those_of_the_tokenisers_own_look_up(tmp_path: Path, tiny: Any) -> None:
     tokenizer = load_tokenizer("tiny", str(tiny(tmp_path / "tiny")))
     for text in [*TEXTS, "ﬁ ﷺ e\u0301 ½", "  ", ""]:
-        words = Words(tokenizer, text)
+        words = Words.of(tokenizer, [text])[text]
         encoding = tokenizer(text, add_special_tokens=False).encodings[0]
         for start in range(len(text)):
             for end in range(start + 1, min(start + 12, len(text)) + 1):

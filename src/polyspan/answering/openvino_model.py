@@ -51,7 +51,7 @@ class OpenvinoReader(PartReader):
         config: of the model.
     """
 
-    batch_tokens = 8192
+    batch_tokens = 16384
     """Of a batch; larger than for PyTorch, as every batch ends with threads that wait for the last one."""
 
     def __init__(self, graph: Any, config: PreTrainedConfig) -> None:

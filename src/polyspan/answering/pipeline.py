@@ -16,14 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from polyspan.answering.answerer import Answerer, Answers, Reading, pair_up, whole_number
 from polyspan.answering.asked import Asked, AskedError
 from polyspan.answering.words import Words
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 Result = dict[str, Any] | list[dict[str, Any]]
 
@@ -87,11 +84,12 @@ def call_as_pipeline(
     )
 
     def answer(asked: list[Asked]) -> list[Result]:
-        words: dict[str, Words] = {}
+        every = answerer.answer_many(asked, reading)
+        words = (
+            Words.of(answerer.loaded.tokenizer, (item.context for item in asked)) if align_to_words and asked else {}
+        )
         results = []
-        for (_, context), found in zip(asked, answerer.answer_many(asked, reading), strict=True):
-            if align_to_words and context not in words:
-                words[context] = Words(_tokenizer(answerer), context)
+        for (_, context), found in zip(asked, every, strict=True):
             ranked = _join(found, context, words.get(context), handle_impossible_answer)[:wanted]
             results.append(ranked[0] if len(ranked) == 1 else ranked)
         return results
@@ -174,7 +172,3 @@ def _stream(
 
 def _first(*values: int | None) -> int:
     return next(value for value in values if value is not None)
-
-
-def _tokenizer(answerer: Answerer) -> PreTrainedTokenizerBase:
-    return answerer.loaded.tokenizer

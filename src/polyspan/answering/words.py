@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
 
 
@@ -16,21 +18,26 @@ class Words:
     split at spaces only, a full stop or comma belongs to the word before it.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, text: str) -> None:
-        encoded = tokenizer(text, add_special_tokens=False, verbose=False)
+    def __init__(self, text: str, encoding: Encoding) -> None:
         self._text = text
         self._tokens: list[tuple[int, int, int]] = []
         self._stretch: dict[int, tuple[int, int]] = {}
         # The tokeniser's own look-ups go through the whole text each time.
-        for encoding in (encoded.encodings or ())[:1]:
-            for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
-                if word is None:
-                    continue
-                known = self._stretch.get(word, (start, end))
-                self._stretch[word] = min(start, known[0]), max(end, known[1])
-                if end > start:
-                    self._tokens.append((start, end, word))
+        for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+            if word is None:
+                continue
+            known = self._stretch.get(word, (start, end))
+            self._stretch[word] = min(start, known[0]), max(end, known[1])
+            if end > start:
+                self._tokens.append((start, end, word))
         self._starts = [start for start, _, _ in self._tokens]
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> dict[str, Words]:
+        """The words of each of these texts, tokenised together."""
+        distinct = list(dict.fromkeys(texts))
+        encoded = tokenizer(distinct, add_special_tokens=False, verbose=False)
+        return {text: cls(text, encoding) for text, encoding in zip(distinct, encoded.encodings or (), strict=True)}
 
     def around(self, start: int, end: int) -> tuple[int, int]:
         """The words that ``text[start:end]`` touches, without white space at the edges."""
