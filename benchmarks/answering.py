@@ -43,6 +43,8 @@ CONTESTANTS = (
 )
 ITEMS = 64
 TOKENS = 200
+ALONE = 16
+"""Questions asked one at a time, in a row; the first of a row finds other contestants' data in the caches."""
 REST = 0.5
 """Seconds between contestants: some runtimes keep their threads spinning for a while after their work."""
 
@@ -70,7 +72,7 @@ def main() -> None:
     """Run the contestants in turn, print tables, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and rows, some minutes on two cores")
-    parser.add_argument("--rounds", type=int, help="of 64 at once and 16 alone; 10 by default")
+    parser.add_argument("--rounds", type=int, help="of 64 at once and 16 alone; 10 by default, 2 with --quick")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", default="polyspan-qa-en", help="shipped name or folder")
     parser.add_argument("--old-python", type=Path, help="python of an environment with transformers 4.57")
@@ -92,12 +94,12 @@ def main() -> None:
     contestants = [name for name in CONTESTANTS if name != "torch-bf16" or multiplies_in_bf16("cpu")]
     racers = {name: start(name, old, exports.get(name, folder)) for name in contestants}
     questions, contexts = items(folder)
-    rounds, alone = (2, 4) if arguments.quick else (arguments.rounds or 10, 16)
+    rounds = arguments.rounds or (2 if arguments.quick else 10)
     times: dict[str, dict[str, list[float]]] = {name: {"single": [], "batch": []} for name in racers}
     for number in range(rounds + 1):  # the first warms up
         for name, racer in racers.items():
             time.sleep(REST)
-            picked = [(number * alone + at) % ITEMS for at in range(alone)]
+            picked = [(number * ALONE + at) % ITEMS for at in range(ALONE)]
             single = [ask(racer, [questions[at]], [contexts[at]])["seconds"] for at in picked]
             batch = ask(racer, questions, contexts)["seconds"]
             if number:
