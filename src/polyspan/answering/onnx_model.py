@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,7 +14,7 @@ from polyspan.answering.onnx_precision import adds_exactly
 from polyspan.answering.part_reader import Part, PartReader
 from polyspan.errors import PolyspanError, one_line
 from polyspan.files import read_text
-from polyspan.models.load import LoadedModel, load_tokenizer, resolve_model
+from polyspan.models.load import LoadedModel, load_tokenizer, local_path, resolve_model
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -137,8 +136,7 @@ def load_export_config(folder: Path) -> PreTrainedConfig:
 
 def is_export(name: str) -> bool:
     """Whether this names a folder that ``polyspan export`` wrote."""
-    place = Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's raises where there is no such user
-    return (place / ONNX_FILE).is_file()
+    return (local_path(name) / ONNX_FILE).is_file()
 
 
 def load_onnx(name: str) -> LoadedModel:

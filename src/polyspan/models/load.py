@@ -195,6 +195,11 @@ def load_reader(name: str, attn_implementation: str | None = None) -> LoadedMode
     return loaded
 
 
+def local_path(name: str) -> Path:
+    """Where a model of this name lies if it is a folder; ``~`` is the user's home."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's raises where there is no such user
+
+
 def resolve_model(name: str) -> str:
     """The folder of a shipped name or of the embedded encoder; any other name as it is."""
     if name == EMBEDDED:
@@ -202,7 +207,7 @@ def resolve_model(name: str) -> str:
     if name in SHIPPED and not Path(name).is_dir():
         return str(_shipped_folder(name))
     looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
-    place = Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's raises where there is no such user
+    place = local_path(name)
     if looks_local and not place.is_dir() and "/" in name:
         raise ModelError(f"{name}: no such folder")
     return str(place) if place.is_dir() else name
