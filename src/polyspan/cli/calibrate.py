@@ -43,9 +43,9 @@ def calibrate(
 
     from polyspan.experiments.calibrate import CalibrateError, Rows
     from polyspan.experiments.calibrate import calibrate as run
-    from polyspan.models import load_reader
+    from polyspan.models.load import load_reader, local_path
 
-    if save and not Path(model).expanduser().is_dir():
+    if save and not local_path(model).is_dir():
         raise CalibrateError(f"{model}: --save writes into a model's folder, and this is a name; use a folder")
     kept = tuple(listed(languages) or ()) or None
     loaded = load_reader(model)
@@ -57,7 +57,7 @@ def calibrate(
         Console(stderr=True),
     )
     if save:
-        calibration.save(Path(model).expanduser())
+        calibration.save(local_path(model))
     if as_json:
         print(json.dumps({**calibration.model_dump(mode="json"), "measured": measured}))
         return
