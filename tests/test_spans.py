@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -203,3 +205,32 @@ def test_scores_of_a_sure_model_are_no_more_than_one(top: float) -> None:
         spans, no_answer = rank_spans(text, context, parts, 5)
         assert all(0 <= span.score <= 1 for span in spans)
         assert sum(span.score for span in spans) + no_answer <= 1 + 1e-12
+
+
+ALONE = """
+import os, time
+import torch
+from polyspan.encoding.spans import window_candidates
+
+def others():
+    tasks = set(os.listdir("/proc/self/task")) - {str(os.getpid())}
+    return sum(int(open(f"/proc/self/task/{task}/schedstat").read().split()[0]) for task in tasks) / 1e6
+
+torch.set_num_threads(2)
+torch.randn(900, 900) @ torch.randn(900, 900)  # starts the other thread
+logits, mask = torch.randn(1, 256), torch.ones(1, 256, dtype=torch.bool)
+window_candidates(logits, logits, mask, [0], 20)
+time.sleep(0.1)
+before = others()
+for _ in range(20):
+    window_candidates(logits, logits, mask, [0], 20)
+    time.sleep(0.02)
+print((others() - before) / 20)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="Linux tells how long each thread ran")
+def test_one_window_is_decoded_by_one_thread() -> None:
+    """PyTorch's other threads wait actively for a while: of two cores they would take one from ONNX or OpenVINO."""
+    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=True, timeout=120)
+    assert float(done.stdout) < 0.5  # milliseconds; it was 7

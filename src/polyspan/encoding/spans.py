@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -117,7 +118,8 @@ def window_candidates(
     start_logits, end_logits, context_mask = start_logits.cpu().double(), end_logits.cpu().double(), context_mask.cpu()
     of_starts, of_ends = (logits.masked_fill(~context_mask, EXCLUDED) for logits in (start_logits, end_logits))
     exact = (of_starts.gather(1, begins.cpu()) + of_ends.gather(1, ends.cpu().clamp(max=of_ends.shape[1] - 1))).tolist()
-    totals = [logits.logsumexp(1).tolist() for logits in (of_starts, of_ends)]
+    # Not PyTorch's logsumexp: it wakes a second thread, which spins where other runtimes have their own at work.
+    totals = [np.logaddexp.reduce(logits.numpy(), axis=1).tolist() for logits in (of_starts, of_ends)]
     null = (start_logits[:, 0] + end_logits[:, 0]).tolist()
     found = []
     rows = zip((values > EXCLUDED / 2).tolist(), exact, begins.tolist(), ends.tolist(), first_context, strict=True)
