@@ -7,6 +7,7 @@ import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,15 +16,24 @@ from torch import nn
 from typer.testing import CliRunner
 
 from polyspan.answering import Answerer
+from polyspan.answering.evidence import gather
 from polyspan.answering.onnx_export import export_model
 from polyspan.answering.onnx_gate import Gate
-from polyspan.answering.openvino_model import OpenvinoError, OpenvinoReader, convert, import_openvino, load_openvino
+from polyspan.answering.openvino_model import (
+    OpenvinoError,
+    OpenvinoReader,
+    convert,
+    import_openvino,
+    load_openvino,
+    openvino_reason,
+)
 from polyspan.cli.main import app
 from polyspan.corpus import load_corpus
 from polyspan.encoding.precision import multiplies_in_bf16
-from polyspan.errors import PolyspanError, one_line
-from polyspan.evaluation.evaluate import limit_pairs
-from polyspan.models.load import load_model, load_reader, save_model
+from polyspan.errors import PolyspanError
+from polyspan.evaluation.evaluate import limit_pairs, rules_for
+from polyspan.experiments.calibrate import CalibrateError, Rows
+from polyspan.models.load import LoadedModel, load_model, load_reader, save_model
 from tiny_encoders import ENCODERS
 from tiny_models import TEXTS, decided, tiny_bert, tiny_unigram
 
@@ -153,7 +163,7 @@ def test_reasons_are_told_without_places_in_their_source() -> None:
         "Exception from src/inference/src/cpp/core.cpp:84:\nCheck 'false' failed at src/x/y.cpp:101:\n"
         "Model wasn't fully converted: NoSuchOperator"
     )
-    assert one_line(RuntimeError(said)) == "Model wasn't fully converted: NoSuchOperator"
+    assert openvino_reason(RuntimeError(said)) == "Model wasn't fully converted: NoSuchOperator"
 
 
 def test_threads_are_free_to_move(model: str) -> None:
@@ -210,12 +220,44 @@ def test_commands_take_a_backend(model: str, tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("command", ["evaluate", "predict", "serve"])
+def test_ask_and_calibrate_take_a_backend(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = CliRunner()
+    (tmp_path / "text.txt").write_text(TEXTS[0], encoding="utf-8")
+    ask = ["ask", "-q", QUESTIONS[0], "--context-file", str(tmp_path / "text.txt"), "--model", model, "--json"]
+    calibrate = ["calibrate", "--model", model, "--data", "commons/dev", "--output", str(tmp_path / "fitted")]
+
+    def fit(loaded: LoadedModel, rows: Rows, *rest: object) -> None:
+        """A random reader is never right, and nothing can be fitted on that."""
+        corpus = load_corpus(rows.path, languages=("de",))
+        evidence = gather(loaded.model, loaded.tokenizer, corpus, corpus.pairs()[:8], rules_for(None, ["de"]))
+        read.append((type(loaded.model), evidence.starts))
+        raise CalibrateError("enough was seen")
+
+    monkeypatch.setattr("polyspan.experiments.calibrate.calibrate", fit)
+    found: list[dict[str, Any]] = []
+    read: list[tuple[type, np.ndarray]] = []
+    for backend in ("torch", "openvino"):
+        result = runner.invoke(app, [*ask, "--backend", backend], catch_exceptions=False)
+        found.append(json.loads(result.stdout)["answers"][0])
+        with pytest.raises(CalibrateError):
+            runner.invoke(app, [*calibrate, "--backend", backend], catch_exceptions=False)
+    assert found[0].pop("score") == pytest.approx(found[1].pop("score"), rel=1e-3)
+    assert found[0] == found[1]
+    (plain, starts), (converted, others) = read
+    assert not issubclass(plain, OpenvinoReader)
+    assert issubclass(converted, OpenvinoReader)
+    assert others == pytest.approx(starts, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize("command", ["ask", "calibrate", "evaluate", "predict", "serve"])
 def test_a_backend_that_there_is_not(command: str, tmp_path: Path) -> None:
     given = {
+        "ask": ["-q", "Who?", "--context-file", str(tmp_path / "text.txt")],
+        "calibrate": ["--model", "polyspan-small", "--data", "commons/test", "--output", str(tmp_path / "fitted")],
         "evaluate": ["--model", "polyspan-small", "--data", "commons/test"],
         "predict": [str(tmp_path / "x.jsonl"), "--output", str(tmp_path / "y.jsonl")],
         "serve": [],
     }[command]
+    (tmp_path / "text.txt").write_text(TEXTS[0], encoding="utf-8")
     with pytest.raises(Exception, match="backend must be torch, onnx or openvino, not 'tpu'"):
         CliRunner().invoke(app, [command, *given, "--backend", "tpu"], catch_exceptions=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,10 +26,6 @@ def first_problem(error: ValidationError) -> str:
     return f"{where}: {said}" if where else said
 
 
-_PLACE_IN_SOURCE = re.compile(r"(?:Exception from|Check '.*?' failed at) \S+:\d+:")
-"""What OpenVINO puts before its reasons."""
-
-
 def one_line(error: Exception, most: int = 240) -> str:
     """What another library's error says, on one line of so many characters at most."""
-    return " ".join(_PLACE_IN_SOURCE.sub("", " ".join(str(error).split())).split())[:most]
+    return " ".join(str(error).split())[:most]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -96,7 +97,7 @@ def load_openvino(name: str) -> LoadedModel:
         try:
             graph = openvino.Core().read_model(folder / ONNX_FILE)
         except RuntimeError as error:
-            raise OpenvinoError(f"{folder / ONNX_FILE}: cannot be opened ({one_line(error)})") from error
+            raise OpenvinoError(f"{folder / ONNX_FILE}: cannot be opened ({openvino_reason(error)})") from error
         inputs, outputs = ([entry.get_any_name() for entry in part] for part in (graph.inputs, graph.outputs))
         refuse_other_graph(folder, inputs, outputs)
         config, tokenizer = load_export_config(folder), load_tokenizer(name, str(folder))
@@ -130,7 +131,9 @@ def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
         with torch.inference_mode():
             logits = [given.numpy() for given in traced(*others)]
     except Exception as error:  # torch and openvino have a dozen kinds
-        raise OpenvinoError(f"{type(model).__name__}: cannot be converted to OpenVINO ({one_line(error)})") from error
+        raise OpenvinoError(
+            f"{type(model).__name__}: cannot be converted to OpenVINO ({openvino_reason(error)})"
+        ) from error
     real = others[traced.names.index("attention_mask")].numpy().astype(bool)
     for at, expected in enumerate(logits):
         difference = np.abs(found[at] - expected)[real].max()
@@ -154,6 +157,12 @@ def import_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+def openvino_reason(error: Exception) -> str:
+    """What OpenVINO says, without the places in its source that it puts before it."""
+    said = " ".join(str(error).split())
+    return one_line(Exception(re.sub(r"(?:Exception from|Check '.*?' failed at) \S+:\d+:", "", said)))
 
 
 def _lengthen(given: dict[str, Integers]) -> dict[str, Integers]:

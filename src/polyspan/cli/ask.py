@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from polyspan.cli.backend_option import BackendOption
+
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """What a text could move the cursor or change the window's title with."""
 
@@ -20,6 +22,7 @@ def ask(
     model: Annotated[
         str | None, typer.Option(help="Shipped name, folder or hub id.", show_default="polyspan-small")
     ] = None,
+    backend: BackendOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask a question about a text; answers come with character offsets and probabilities."""
@@ -28,10 +31,11 @@ def ask(
     from rich.text import Text
 
     from polyspan.answering import Answerer, AskedError
+    from polyspan.answering.backend import check_backend
     from polyspan.files import read_text
 
     context = read_text(context_file, AskedError)
-    answers = Answerer(model).answer(question, context, top_k)
+    answers = Answerer(model, check_backend(backend)).answer(question, context, top_k)
     if as_json:
         print(json.dumps(answers.to_dict(), ensure_ascii=False))
         return

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from polyspan.cli.backend_option import BackendOption
 from polyspan.cli.listed import listed
 
 
@@ -15,6 +16,7 @@ def calibrate(
     model: Annotated[str, typer.Option("--model", help="Shipped name, folder or hub id.")],
     data: Annotated[str, typer.Option("--data", help="What to fit on: a file, folder or name, such as commons/dev.")],
     output: Annotated[Path, typer.Option("--output", help="Folder for calibration.json and the figures.")],
+    backend: BackendOption = None,
     kind: Annotated[
         str | None, typer.Option(help="Layout of --data: squad, mlqa, xquad, tydiqa, table or hub; guessed.")
     ] = None,
@@ -41,14 +43,15 @@ def calibrate(
     """Fit a model's scores so that they say how often an answer is right, and measure them on other questions."""
     from rich.console import Console
 
+    from polyspan.answering.backend import choose_backend, load_reader_for
     from polyspan.experiments.calibrate import CalibrateError, Rows
     from polyspan.experiments.calibrate import calibrate as run
-    from polyspan.models.load import load_reader, local_path
+    from polyspan.models.load import local_path
 
     if save and not local_path(model).is_dir():
         raise CalibrateError(f"{model}: --save writes into a model's folder, and this is a name; use a folder")
     kept = tuple(listed(languages) or ()) or None
-    loaded = load_reader(model)
+    loaded = load_reader_for(model, choose_backend(model, backend))
     calibration, measured = run(
         loaded,
         Rows(data, kind, kept, limit, no_answer_share),
