@@ -41,6 +41,45 @@ def test_values_and_gradients_are_those_of_the_library(
         torch.testing.assert_close(gradient, other)
 
 
+def test_heads_that_share_a_key_are_those_of_the_library() -> None:
+    drawn = torch.Generator().manual_seed(1)
+    query = torch.randn(SEQUENCES, 4, TOKENS, SIZE, generator=drawn).requires_grad_()
+    key, value = (torch.randn(SEQUENCES, 2, TOKENS, SIZE, generator=drawn).requires_grad_() for _ in range(2))
+    layer = torch.nn.Identity()
+    layer.num_key_value_groups = 2  # type: ignore[assignment]
+    mask = MASKS["of each sequence"]
+
+    mixed, _ = matmul_attention(layer, query, key, value, mask)
+    ours = torch.autograd.grad(mixed.square().sum(), (query, key, value))
+    expected = scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True).transpose(1, 2)
+    theirs = torch.autograd.grad(expected.square().sum(), (query, key, value))
+
+    torch.testing.assert_close(mixed, expected)
+    for gradient, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(gradient, other)
+
+
+@pytest.mark.parametrize("at_a_time", [1, 5])
+@pytest.mark.parametrize("start", [0.0, 1.0])
+@pytest.mark.parametrize("shape", [(1, HEADS, TOKENS, TOKENS), (SEQUENCES, 1, TOKENS, TOKENS)])
+def test_a_bias_is_learnt(
+    shape: tuple[int, ...], start: float, at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """T5 and its kin add a learnt bias of distances to the scores, and give it where others give a mask."""
+    monkeypatch.setattr("polyspan.models.attention.CACHED_SCORES", at_a_time * HEADS * TOKENS**2 * 8)
+    drawn = torch.Generator().manual_seed(1)
+    inputs = [torch.randn(SEQUENCES, HEADS, TOKENS, SIZE, dtype=torch.float64, generator=drawn) for _ in range(3)]
+    bias = (start * torch.randn(shape, dtype=torch.float64, generator=drawn)).requires_grad_()
+
+    mixed, _ = matmul_attention(torch.nn.Identity(), *inputs, bias)
+    (ours,) = torch.autograd.grad(mixed.square().sum(), bias)
+    expected = scaled_dot_product_attention(*inputs, attn_mask=bias).transpose(1, 2)
+    (theirs,) = torch.autograd.grad(expected.square().sum(), bias)
+
+    torch.testing.assert_close(mixed, expected)
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_dropout_is_refused() -> None:
     states = torch.ones(1, 1, 1, 1)
     with pytest.raises(ValueError, match="no dropout"):

@@ -37,13 +37,14 @@ class _MatmulAttention(torch.autograd.Function):
             probabilities = torch.softmax(scores, dim=-1)
             mixed[part] = torch.matmul(probabilities, value[part])
             kept.append(probabilities)
-        ctx.save_for_backward(query, key, value, *kept)
+        ctx.save_for_backward(query, key, value, bias, *kept)
         return mixed
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        query, key, value, *kept = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        query, key, value, bias, *kept = ctx.saved_tensors
         grad_query, grad_key, grad_value = (torch.empty_like(tensor) for tensor in (query, key, value))
+        grad_bias = torch.empty_like(bias) if ctx.needs_input_grad[3] else None
         for part, probabilities in zip(_parts(query, key), kept, strict=True):
             grad = grads[0][part].contiguous()
             grad_value[part] = torch.matmul(probabilities.transpose(-1, -2), grad)
@@ -51,7 +52,9 @@ class _MatmulAttention(torch.autograd.Function):
             grad_scores = torch._softmax_backward_data(grad_probabilities, probabilities, -1, probabilities.dtype)
             grad_query[part] = torch.matmul(grad_scores, key[part])
             grad_key[part] = torch.matmul(grad_scores.transpose(-1, -2), query[part])
-        return grad_query, grad_key, grad_value, None
+            if grad_bias is not None:
+                grad_bias[part] = grad_scores.sum_to_size(bias[part].shape)
+        return grad_query, grad_key, grad_value, grad_bias
 
 
 def _parts(query: Tensor, key: Tensor) -> Iterator[slice]:
@@ -76,9 +79,11 @@ def matmul_attention(
     """Attention as ``transformers`` calls it.
 
     Args:
-        module: the attention layer, unused.
-        query, key, value: (batch, heads, tokens, head size).
-        attention_mask: (batch, 1, tokens or 1, tokens), True or 0 where a token may be read.
+        module: the attention layer, which knows how many heads of the queries share one of the keys.
+        query: (batch, heads, tokens, head size).
+        key, value: the same, or with as many times fewer heads.
+        attention_mask: (batch, 1 or heads, tokens or 1, tokens), True or 0 where a token may be read; or what is
+            added to the scores, which may be learnt, such as T5's bias of distances.
         scaling: of the scores; one over the root of the head size by default.
         dropout: must be 0; this path exists to do without it.
 
@@ -89,9 +94,10 @@ def matmul_attention(
         raise ValueError("matmul attention has no dropout; set the model's attention dropout to 0")
     bias = None
     if attention_mask is not None:
-        # Where keys are excluded for all queries alike, one row is enough; local attention needs every row.
+        # Where keys are excluded for all queries alike, one row is enough; local attention needs every row, and so
+        # does what is learnt, in which rows can be alike by chance.
         rows = attention_mask[:, :, :1]
-        if not torch.equal(rows.expand_as(attention_mask), attention_mask):
+        if attention_mask.requires_grad or not torch.equal(rows.expand_as(attention_mask), attention_mask):
             rows = attention_mask
         if rows.dtype == torch.bool:
             bias = torch.zeros(rows.shape, dtype=query.dtype, device=query.device).masked_fill_(~rows, EXCLUDED)
@@ -99,6 +105,9 @@ def matmul_attention(
             bias = rows.to(query.dtype).clamp_min(EXCLUDED)
     if bias is not None:
         bias = bias.expand(query.shape[0], -1, -1, -1)
+    groups = getattr(module, "num_key_value_groups", 1)
+    if groups > 1:
+        key, value = (part.repeat_interleave(groups, dim=1) for part in (key, value))
     scaled = query * (scaling if scaling is not None else query.shape[-1] ** -0.5)
     mixed = _MatmulAttention.apply(scaled, key, value, bias)  # type: ignore[no-untyped-call]
     return mixed.transpose(1, 2), None
