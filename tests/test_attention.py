@@ -59,6 +59,20 @@ def test_heads_that_share_a_key_are_those_of_the_library() -> None:
         torch.testing.assert_close(gradient, other)
 
 
+def test_mixed_precision_is_the_librarys() -> None:
+    """Some encoders turn queries and keys by their positions in fp32, and leave the values in bf16."""
+    drawn = torch.Generator().manual_seed(1)
+    query, key, value = (torch.randn(SEQUENCES, HEADS, TOKENS, SIZE, generator=drawn) for _ in range(3))
+    leaves = [part.requires_grad_() for part in (query, key, value.bfloat16())]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed, _ = matmul_attention(torch.nn.Identity(), *leaves, None)
+        expected = scaled_dot_product_attention(*leaves).transpose(1, 2)
+    assert mixed.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(mixed, expected, rtol=0.05, atol=0.05)
+    gradients = torch.autograd.grad(mixed.float().sum(), leaves)
+    assert [gradient.dtype for gradient in gradients] == [torch.float32, torch.float32, torch.bfloat16]
+
+
 @pytest.mark.parametrize("at_a_time", [1, 5])
 @pytest.mark.parametrize("start", [0.0, 1.0])
 @pytest.mark.parametrize("shape", [(1, HEADS, TOKENS, TOKENS), (SEQUENCES, 1, TOKENS, TOKENS)])

@@ -92,6 +92,9 @@ def matmul_attention(
     """
     if dropout:
         raise ValueError("matmul attention has no dropout; set the model's attention dropout to 0")
+    place = query.device.type
+    if torch.is_autocast_enabled(place):  # as PyTorch's own does; what turns positions may come in fp32
+        query, key, value = (part.to(torch.get_autocast_dtype(place)) for part in (query, key, value))
     bias = None
     if attention_mask is not None:
         # Where keys are excluded for all queries alike, one row is enough; local attention needs every row, and so
