@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from polyspan.answering import Answerer
 from polyspan.encoding.predict import inference_precision
 from polyspan.experiments.run import read_metrics, run_recipe
+from polyspan.models.load import load_reader
 from polyspan.training.trainer import device_arguments
 from tiny_models import tiny_unigram
 from tiny_runs import digest, quiet, recipe
@@ -62,3 +64,15 @@ def test_processors_without_bf16_train_and_answer_in_fp32(monkeypatch: pytest.Mo
         monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
         assert device_arguments("auto")["bf16"] is there
         assert isinstance(inference_precision(torch.nn.Linear(1, 1)), torch.autocast) is there
+
+
+def test_answers_come_from_an_accelerator_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = str(tiny_unigram(tmp_path / "tiny"))
+    place = torch.device("meta")  # one that every machine has
+    reader = load_reader(model)  # before it is said: others ask too where there is one
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.accelerator.current_accelerator", lambda check_available=False: place)
+        patch.setattr("polyspan.answering.answerer.load_reader_for", lambda name, backend: reader)
+        assert Answerer(model).loaded.model.device == place
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda check_available=False: None)
+    assert Answerer(model).loaded.model.device.type == "cpu"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -233,8 +234,11 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
     not_json = tmp_path / "notjson"
     shutil.copytree(folder, not_json)
     (not_json / "config.json").write_text("{", encoding="utf-8")
+    run = tmp_path / "run"
+    shutil.copytree(folder, run / "model")
     for place, said in [
         (empty, "no config.json"),
+        (run, f"is the folder of a run; its model is {re.escape(str(run / 'model'))}"),
         (broken, "cannot be loaded"),
         (pickled, "pickle"),
         (no_weights, "no weights"),

@@ -24,11 +24,13 @@ from rich.console import Console
 from transformers import TrainerState
 
 from polyspan.cli.main import run as command_line
+from polyspan.corpus.model import CorpusError
 from polyspan.experiments.run import RunStopped, read_metrics, run_recipe
 from polyspan.experiments.set_up import RunError
 from polyspan.files import what_is_broken
 from polyspan.training.checkpoints import SAVING, CheckpointError, newest_checkpoint, publish
 from polyspan.training.progress import MetricsLog
+from tiny_encoders import xlm_roberta
 from tiny_runs import digest, quiet, recipe, start
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -384,3 +386,21 @@ def test_two_checkpoints_are_kept_and_those_that_are_not_whole_do_not_count(tmp_
             (tmp_path / "checkpoint-6/weights").unlink()
         publish(tmp_path, aside.name, keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-8"]
+
+
+def test_what_could_not_begin_may_be_mended(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no such file"):
+        run_recipe(recipe(model, tmp_path / "run", data={"path": str(tmp_path / "oops.csv")}), quiet())
+    assert not (tmp_path / "run" / "recipe.yaml").exists()
+    assert run_recipe(recipe(model, tmp_path / "run", training={"epochs": 1}), quiet()).model.is_dir()
+
+
+def test_a_teacher_that_cannot_answer_yet_is_told_of(tmp_path: Path) -> None:
+    said = StringIO()
+    made = recipe(xlm_roberta(tmp_path / "encoder"), tmp_path / "run", training={"epochs": 1})
+    run_recipe(made, Console(file=said, width=400))
+    assert "its first teacher is one drawn at random" in said.getvalue()
+    said = StringIO()
+    after = recipe(tmp_path / "run" / "model", tmp_path / "after", training={"epochs": 1})
+    run_recipe(after, Console(file=said, width=400))
+    assert "drawn at random" not in said.getvalue()

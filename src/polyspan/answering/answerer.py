@@ -11,7 +11,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, overload
 
 from polyspan.answering.asked import Asked, AskedError, check_asked
-from polyspan.answering.backend import Backend, choose_backend, load_reader_for
+from polyspan.answering.backend import Backend, choose_backend, load_reader_for, move_to_accelerator
 from polyspan.encoding.spans import UNSCALED, Span
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ class Answerer:
 
     Args:
         model: shipped name, folder or hub id; the shipped cross-lingual reader by default.
-        backend: "torch"; "onnx" for a folder that ``polyspan export`` wrote, which needs the extra
-            ``onnx``; or "openvino" for either, which needs the extra ``openvino`` and is the fastest on
-            processors. By default what the folder is made for.
+        backend: "torch", on an accelerator where there is one; "onnx" for a folder that ``polyspan export``
+            wrote, which needs the extra ``onnx``; or "openvino" for either, which needs the extra
+            ``openvino`` and is the fastest on processors. By default what the folder is made for.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -130,6 +130,7 @@ class Answerer:
         name = os.fspath(model or DEFAULT)
         self.backend: Backend = choose_backend(name, backend)
         self.loaded: LoadedModel = load_reader_for(name, self.backend)
+        move_to_accelerator(self.loaded)
         self.calibration: Calibration | None = self._find_calibration()
 
     @property

@@ -58,3 +58,11 @@ def load_reader_for(name: str, backend: Backend) -> LoadedModel:
 
         return load_openvino(name)
     return load_onnx(name) if backend == "onnx" else load_reader(name)
+
+
+def move_to_accelerator(loaded: LoadedModel) -> None:
+    """Put a model that PyTorch runs on the GPU or its like, where there is one."""
+    import torch
+
+    if (device := torch.accelerator.current_accelerator(check_available=True)) is not None:
+        loaded.model.to(device)  # type: ignore[arg-type]

@@ -43,7 +43,7 @@ def calibrate(
     """Fit a model's scores so that they say how often an answer is right, and measure them on other questions."""
     from rich.console import Console
 
-    from polyspan.answering.backend import choose_backend, load_reader_for
+    from polyspan.answering.backend import choose_backend, load_reader_for, move_to_accelerator
     from polyspan.experiments.calibrate import CalibrateError, Rows
     from polyspan.experiments.calibrate import calibrate as run
     from polyspan.models.load import local_path
@@ -52,6 +52,7 @@ def calibrate(
         raise CalibrateError(f"{model}: --save writes into a model's folder, and this is a name; use a folder")
     kept = tuple(listed(languages) or ()) or None
     loaded = load_reader_for(model, choose_backend(model, backend))
+    move_to_accelerator(loaded)
     calibration, measured = run(
         loaded,
         Rows(data, kind, kept, limit, no_answer_share),

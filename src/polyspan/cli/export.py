@@ -63,7 +63,9 @@ def export(
     rules = rules_for(None if is_shipped(data) else layout, corpus.languages)
     gate = Gate(corpus, limit_pairs(corpus.pairs(), limit), rules, max_f1_loss)
     suffix = "-int8" if precision is Precision.int8 else ""
-    folder = output or Path(f"{Path(model).name}-{format_.value}{suffix}")
+    named = Path(model)
+    called = named.parent.name if named.name == "model" and named.parent.name else named.name  # a run's is called so
+    folder = output or Path(f"{called}-{format_.value}{suffix}")
     with Console(stderr=True).status("loading") as status:
         report = export_model(model, folder, precision.value, gate, status.update)
     if as_json:

@@ -73,12 +73,13 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
     folder = recipe.run_dir
     model_folder = folder / MODEL_FOLDER
     if is_main_process():
-        _claim(folder, recipe)
+        _refuse_other(folder, recipe)
         remove_leftovers(model_folder)
     wait_for_all()
     is_trained = model_folder.is_dir()
     if is_trained:
         console.print(f"{model_folder} is there already; it is not trained again")
+        _claim(folder, recipe)
     else:
         clock = TrainingClock()
         loaded = load_model(
@@ -87,8 +88,16 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
             dropout=recipe.training.dropout,
             seed=recipe.seed,
         )
+        if loaded.fresh_head and recipe.objective.alpha_kl:
+            console.print(
+                f"{recipe.model} cannot answer questions yet: its first teacher is one drawn at random. Train it on"
+                " English questions first, such as by recipes/base/xlm-r-base-phase1.yaml, and start from that",
+                markup=False,
+                soft_wrap=True,
+            )
         prepared = prepare(recipe.data, recipe.seed)
         check_training(recipe, prepared.corpus, leakage, console)
+        _claim(folder, recipe)  # not before: what cannot begin leaves no run behind that the next try would differ from
         trainer = make_trainer(recipe, loaded.model, loaded.tokenizer, prepared, console)
         trainer.kept.append(clock)
         checkpoint, skipped = from_main(lambda: newest_checkpoint(folder / CHECKPOINTS))
@@ -164,14 +173,21 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
         raise RunError(f"{path}: not one JSON object a line ({error})") from error
 
 
-def _claim(folder: Path, recipe: Recipe) -> None:
+def _refuse_other(folder: Path, recipe: Recipe) -> None:
     file = folder / RECIPE_FILE
     try:
-        if file.is_file() and (other := _first_difference(load_recipe(file), recipe)):
-            raise RunError(
-                f"{folder}: holds a run of another recipe ({other}); use another run_dir or delete the folder"
-            )
-        write_text(file, dump_recipe(recipe))
+        other = _first_difference(load_recipe(file), recipe) if file.is_file() else None
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be read ({error.strerror})") from error
+    if other:
+        raise RunError(f"{folder}: holds a run of another recipe ({other}); use another run_dir or delete the folder")
+
+
+def _claim(folder: Path, recipe: Recipe) -> None:
+    if not is_main_process():
+        return
+    try:
+        write_text(folder / RECIPE_FILE, dump_recipe(recipe))
         write_text(folder / "environment.json", json.dumps(describe_environment(), indent=1) + "\n")
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror})") from error

@@ -324,6 +324,8 @@ def _refuse_pickle(name: str, place: str) -> None:
     if not folder.is_dir():
         return
     if not (folder / "config.json").is_file():
+        if (folder / "model" / "config.json").is_file():
+            raise ModelError(f"{name}: is the folder of a run; its model is {Path(name) / 'model'}")
         raise ModelError(f"{name}: not a model folder, it has no config.json")
     if not any(folder.glob("*.safetensors")):
         pickles = [path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern)]

@@ -67,8 +67,6 @@ class ModelHost:
 
         self.stage = "model"
         answerer = Answerer(self.settings.model, self.settings.backend)
-        if (device := torch.accelerator.current_accelerator(check_available=True)) is not None:
-            answerer.loaded.model.to(device)  # type: ignore[arg-type]
         self.stage = "warm-up"
         with torch.inference_mode():
             answerer.answer(str(EXAMPLE["question"]), str(EXAMPLE["context"]))
