@@ -467,3 +467,11 @@ def test_files_that_are_no_questions(tiny: Path, tmp_path: Path) -> None:
     assert "no such file" in refused(
         "predict", tmp_path / "none.csv", "--output", tmp_path / "o.jsonl", "--model", tiny
     )
+
+
+def test_an_answer_file_in_a_folder_to_come_and_a_folder_in_its_place(tmp_path: Path) -> None:
+    with ResumableOutput(tmp_path / "new" / "folder" / "out.jsonl", {}):
+        pass
+    assert (tmp_path / "new" / "folder").is_dir()
+    with pytest.raises(OutputError, match=r"is a folder; name a file, such as .*answers\.jsonl"):
+        ResumableOutput(tmp_path / "new", {})

@@ -281,3 +281,12 @@ def test_predictions_are_written_in_order(tmp_path: Path) -> None:
         "passage": hashlib.sha256(b"In el puente.").hexdigest()[:12],
     }
     assert lines[2]["answers"] == []
+
+
+@pytest.mark.parametrize(("code", "plain"), [("zh-TW", "zh"), ("zh_Hans", "zh"), ("ZH", "zh"), ("de-AT", "de")])
+def test_a_variant_of_a_language_is_judged_like_it(code: str, plain: str) -> None:
+    for text in ("橋是紅色的", "die Brücke, der Stein"):
+        for rules in ("mlqa", "language_aware"):
+            assert normalised_tokens(text, code, rules) == normalised_tokens(text, plain, rules)
+    assert rules_for("table", ["en", code]) == "mlqa"
+    assert rules_for("table", ["en", "zhx"]) == "squad"

@@ -250,8 +250,10 @@ def _seed(recipe: Mapping[str, Any] | None) -> int | None:
 
 
 def _home(folder: Path, evaluation: EvaluationRecord | None) -> Path:
-    if not (folder / "recipe.yaml").is_file() and evaluation is not None and Path(evaluation.model).is_absolute():
-        return Path(evaluation.model).parent  # the evaluated model lies in a run folder
+    if not (folder / "recipe.yaml").is_file() and evaluation is not None:
+        model = Path(evaluation.model)
+        if model.is_absolute() and model.name == "model" and (model.parent / "recipe.yaml").is_file():
+            return model.parent  # the evaluated model lies in a run folder; what lies beside another is anyone's
     return folder
 
 

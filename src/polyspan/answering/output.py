@@ -43,10 +43,13 @@ class ResumableOutput:
         self.path = path
         self.part = path.with_name(path.name + ".part")
         self._settings_file = _settings_file(path)
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder; name a file, such as {path / 'answers.jsonl'}")
         if path.exists():
             raise OutputError(f"{path}: is there already; delete it or name another --output")
         self._settings = dict(settings)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._refuse_begun_otherwise()
             # Without a buffer: what cannot be written fails here and now, and closing has nothing left to do.
             self._file: FileIO = self.part.open("ab", buffering=0)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from polyspan.cli.listed import listed
+
 
 def reproduce(
     group: Annotated[str, typer.Argument(help="paper (mBERT, for a GPU) or small (two cores).")],
@@ -40,7 +42,7 @@ def reproduce(
     except ValueError as error:
         raise ReproduceError(f"--seeds {seeds}: write whole numbers, such as 1,2,3") from error
     console = Console(stderr=True)
-    steps = plan_steps(group, rows.split(",") if rows else None, numbers, settings or [], folder, data)
+    steps = plan_steps(group, listed(rows), numbers, settings or [], folder, data)
     failed = {} if report else run_steps(steps, console, leakage)
     lines = lay_beside(steps)
     if not lines:

@@ -44,7 +44,10 @@ def mismatched(
         passage = corpus.passage(pair)
         own, passages = of_article[_article(passage)], by_language[passage.language]
         if len(own) == len(passages):
-            raise CorpusError(f"{corpus.name}: only one article in {passage.language!r}, nothing to mismatch it with")
+            raise CorpusError(
+                f"{corpus.name}: only one article in {passage.language!r}, nothing to mismatch it with;"
+                " give articles titles, or make no such rows (--no-answer-share 0)"
+            )
         at = generator.randrange(len(passages) - len(own))
         for place in own:  # they are left out of the count
             at += at >= place

@@ -11,7 +11,7 @@ from pathlib import Path
 from polyspan.corpus.model import Pair, ParallelCorpus
 from polyspan.encoding.predict import Prediction
 from polyspan.evaluation.matrix import RowScore, ScoreMatrix
-from polyspan.evaluation.normalise import MLQA_LANGUAGES, Rules
+from polyspan.evaluation.normalise import MLQA_LANGUAGES, Rules, primary_language
 from polyspan.evaluation.scores import score_answer
 from polyspan.files import write_text
 
@@ -22,7 +22,7 @@ def rules_for(kind: str | None, languages: Iterable[str]) -> Rules:
     SQuAD, XQuAD and TyDiQA-GoldP are scored by SQuAD's rules in every language, for comparability;
     so is a set in languages that MLQA has no rules for.
     """
-    if kind in {"squad", "xquad", "tydiqa"} or not MLQA_LANGUAGES.keys() >= set(languages):
+    if kind in {"squad", "xquad", "tydiqa"} or not MLQA_LANGUAGES.keys() >= set(map(primary_language, languages)):
         return "squad"
     return "mlqa"
 

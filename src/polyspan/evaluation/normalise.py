@@ -77,7 +77,7 @@ def normalised_tokens(text: str, language: str, rules: Rules = "mlqa", strict: b
 
     Args:
         text: an answer.
-        language: of the context it was cut from; SQuAD's rules do not look at it.
+        language: of the context it was cut from, such as ``zh`` or ``zh-TW``; SQuAD's rules do not look at it.
         rules: "mlqa", "squad" or "language_aware".
         strict: refuse a language that MLQA has no rules for, under its rules. Otherwise such a
             language has no articles and is split on white space.
@@ -86,6 +86,7 @@ def normalised_tokens(text: str, language: str, rules: Rules = "mlqa", strict: b
         ScoringError: unknown rules; when strict, an unknown language; words are to be found in a
             language without spaces and the extra ``segment`` is missing.
     """
+    language = primary_language(language)
     if rules == "squad":
         of_language, punctuation = _SQUAD_LANGUAGE, _SQUAD_PUNCTUATION
     elif rules == "mlqa":
@@ -104,6 +105,11 @@ def normalised_tokens(text: str, language: str, rules: Rules = "mlqa", strict: b
     if of_language.by_character:
         plain = _HAN.sub(r" \g<0> ", plain)
     return plain.split()
+
+
+def primary_language(code: str) -> str:
+    """``zh`` of ``zh``, ``zh-TW``, ``zh_Hant`` and ``ZH``: the part that tells the language (BCP 47)."""
+    return re.split("[-_]", code, maxsplit=1)[0].lower()
 
 
 def _segments(text: str, language: str) -> list[str]:

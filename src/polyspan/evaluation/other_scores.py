@@ -11,7 +11,7 @@ from polyspan.corpus.model import ParallelCorpus
 from polyspan.encoding.predict import Prediction
 from polyspan.evaluation.evaluate import score_rows
 from polyspan.evaluation.matrix import METRICS, RowScore, ScoreMatrix
-from polyspan.evaluation.normalise import UNSPACED, Rules
+from polyspan.evaluation.normalise import UNSPACED, Rules, primary_language
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +41,7 @@ def other_scores(
     """
     found: dict[str, Any] = {}
     badly_cut = {*UNSPACED, "zh"} if rules == "squad" else set(UNSPACED)
-    if badly_cut & {row.context_language for row in rows}:
+    if badly_cut & {primary_language(row.context_language) for row in rows}:
         found["language_aware"] = language_aware(corpus, predictions)
     answerable = [bool(corpus.answers(prediction.pair)) for prediction in predictions]
     if not all(answerable):
