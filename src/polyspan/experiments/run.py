@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -174,6 +176,7 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def _refuse_other(folder: Path, recipe: Recipe) -> None:
+    """Before anything is loaded: another recipe's run, or a place where none can be written."""
     file = folder / RECIPE_FILE
     try:
         other = _first_difference(load_recipe(file), recipe) if file.is_file() else None
@@ -181,6 +184,10 @@ def _refuse_other(folder: Path, recipe: Recipe) -> None:
         raise RunError(f"{folder}: cannot be read ({error.strerror})") from error
     if other:
         raise RunError(f"{folder}: holds a run of another recipe ({other}); use another run_dir or delete the folder")
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        reason = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
+        raise RunError(f"{folder}: cannot be written ({reason})")
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:
