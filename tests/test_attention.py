@@ -79,7 +79,7 @@ def test_mixed_precision_is_the_librarys() -> None:
 def test_a_bias_is_learnt(
     shape: tuple[int, ...], start: float, at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """T5 and its kin add a learnt bias of distances to the scores, and give it where others give a mask."""
+    """What is added to the scores can be learnt, where it is given in place of a mask."""
     monkeypatch.setattr("polyspan.models.attention.CACHED_SCORES", at_a_time * HEADS * TOKENS**2 * 8)
     drawn = torch.Generator().manual_seed(1)
     inputs = [torch.randn(SEQUENCES, HEADS, TOKENS, SIZE, dtype=torch.float64, generator=drawn) for _ in range(3)]

@@ -55,6 +55,7 @@ def export(
     from polyspan.answering.onnx_model import require
     from polyspan.corpus.load import guess_kind, is_shipped, load_corpus
     from polyspan.evaluation.evaluate import limit_pairs, rules_for
+    from polyspan.experiments.recipe import MODEL_FOLDER
 
     require("onnx", "onnxscript", "onnxruntime")
     layout: Any = kind or guess_kind(data)
@@ -64,7 +65,9 @@ def export(
     gate = Gate(corpus, limit_pairs(corpus.pairs(), limit), rules, max_f1_loss)
     suffix = "-int8" if precision is Precision.int8 else ""
     named = Path(model)
-    called = named.parent.name if named.name == "model" and named.parent.name else named.name  # a run's is called so
+    called = (
+        named.parent.name if named.name == MODEL_FOLDER and named.parent.name else named.name
+    )  # a run's is called so
     folder = output or Path(f"{called}-{format_.value}{suffix}")
     with Console(stderr=True).status("loading") as status:
         report = export_model(model, folder, precision.value, gate, status.update)

@@ -83,7 +83,8 @@ def matmul_attention(
         query: (batch, heads, tokens, head size).
         key, value: the same, or with as many times fewer heads.
         attention_mask: (batch, 1 or heads, tokens or 1, tokens), True or 0 where a token may be read; or what is
-            added to the scores, which may be learnt, such as T5's bias of distances.
+            added to the scores, which may be learnt. T5 and its kin give their distances by another name, which is not
+            read here.
         scaling: of the scores; one over the root of the head size by default.
         dropout: must be 0; this path exists to do without it.
 
