@@ -94,7 +94,27 @@ def test_a_bias_is_learnt(
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("mask", MASKS)
+def test_distances_are_learnt_beside_a_mask(mask: str) -> None:
+    """T5 and its kin give what their distances add by a name of its own."""
+    drawn = torch.Generator().manual_seed(1)
+    inputs = [torch.randn(SEQUENCES, HEADS, TOKENS, SIZE, dtype=torch.float64, generator=drawn) for _ in range(3)]
+    distances = torch.randn(1, HEADS, TOKENS, TOKENS, dtype=torch.float64, generator=drawn).requires_grad_()
+
+    mixed, _ = matmul_attention(torch.nn.Identity(), *inputs, MASKS[mask], position_bias=distances)
+    (ours,) = torch.autograd.grad(mixed.square().sum(), distances)
+    allowed = MASKS[mask]
+    bias = distances if allowed is None else distances.masked_fill(~allowed, -torch.inf)
+    expected = scaled_dot_product_attention(*inputs, attn_mask=bias).transpose(1, 2)
+    (theirs,) = torch.autograd.grad(expected.square().sum(), distances)
+
+    torch.testing.assert_close(mixed, expected)
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_dropout_is_refused() -> None:
     states = torch.ones(1, 1, 1, 1)
     with pytest.raises(ValueError, match="no dropout"):
         matmul_attention(torch.nn.Identity(), states, states, states, None, dropout=0.1)
+    with pytest.raises(ValueError, match="no cap"):
+        matmul_attention(torch.nn.Identity(), states, states, states, None, softcap=30.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from polyspan.experiments.run import run_recipe
 from polyspan.experiments.set_up import training_attention
 from polyspan.models import ModelError, load_model
 from polyspan.models.load import longest_window
-from tiny_encoders import ENCODERS, xlm_roberta
+from tiny_encoders import EMBEDDINGS, ENCODERS, LAYER, xlm_roberta
 from tiny_runs import quiet, recipe
 
 
@@ -45,8 +46,8 @@ def test_dropout_is_that_of_every_place(encoder: Path, dropout: float) -> None:
     """Whatever a kind calls its dropouts: no module is left with the checkpoint's own 0.1."""
     model = load_model(str(encoder), dropout=dropout).model
     places = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
-    assert places
-    assert set(places.values()) == {dropout}, places
+    assert set(places.values()) <= {dropout}, places
+    assert places or model.config.attention_dropout == dropout
 
 
 def test_answers_are_exact_substrings_and_do_not_depend_on_the_batch(encoder: Path) -> None:
@@ -86,8 +87,8 @@ def test_training_moves_what_is_not_frozen_and_saves_a_whole_reader(encoder: Pat
         if not torch.equal(a, b)
     }
     assert any(name.startswith(("qa_outputs", "classifier")) for name in moved)
-    assert any("layer.1." in name or "layers.1." in name for name in moved)
-    assert not any("layer.0." in name or "layers.0." in name or ".embeddings." in name for name in moved)
+    assert any(re.search(f"{LAYER}1", name) for name in moved)
+    assert not any(re.search(rf"{LAYER}0|{EMBEDDINGS}", name) for name in moved)
 
 
 def test_a_checkpoint_that_lacks_a_layer_is_refused(encoder: Path, tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_a_checkpoint_that_lacks_a_layer_is_refused(encoder: Path, tmp_path: Pat
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())
     weights = load_file(tmp_path / "model.safetensors")
-    lost = [name for name in weights if "layer.1." in name or "layers.1." in name]
+    lost = [name for name in weights if re.search(f"{LAYER}1", name)]
     save_file({k: v for k, v in weights.items() if k not in lost}, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=r"no weights for .*1\..* and \d+ more"):
         load_model(str(tmp_path))

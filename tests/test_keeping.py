@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -24,7 +25,7 @@ from polyspan.training.batches import EpochBatches
 from polyspan.training.checkpoints import CheckpointError
 from polyspan.training.keeping import slow_lower_layers
 from test_resume import stop_after
-from tiny_encoders import ENCODERS
+from tiny_encoders import EMBEDDINGS, ENCODERS, LAYER
 from tiny_runs import digest, quiet, recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,16 +50,8 @@ def test_rates_fall_from_the_head_to_the_embeddings(kind: str, tmp_path: Path) -
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     assert len(rates) == len(list(reader.parameters()))
     for name, parameter in reader.named_parameters():
-        expected = 1.0
-        for part, rate in {
-            "embeddings.": 0.125,
-            "layer.0.": 0.25,
-            "layers.0.": 0.25,
-            "layer.1.": 0.5,
-            "layers.1.": 0.5,
-        }.items():
-            if part in name and "rel_embeddings" not in name:
-                expected = rate
+        places = {EMBEDDINGS: 0.125, f"{LAYER}0": 0.25, f"{LAYER}1": 0.5, "": 1.0}
+        expected = next(rate for part, rate in places.items() if re.search(part, name))
         assert rates[id(parameter)] == expected, name
 
 

@@ -28,6 +28,9 @@ SHARED = {
     "deberta-v2": False,
     "rem-bert": False,
     "mp-net": False,
+    "jina-v3": True,
+    "ultra-bert": True,
+    "mt5": True,
 }
 """DeBERTa's and MPNet's layers all read relative positions, RemBERT's a projection of embeddings, which are trained."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -175,15 +176,14 @@ def test_layers_are_found_in_a_distilbert_and_where_they_are_shared_it_is_said()
         check_layers(shared, Training(frozen_layers=1))
 
 
-def test_embeddings_in_several_places_are_not_frozen() -> None:
+def test_of_embeddings_in_several_places_those_of_words_are_frozen() -> None:
     sizes = {f"{part}_{name}": 2 for part in ("encoder", "decoder") for name in ("layers", "attention_heads")}
     bart = BartForQuestionAnswering(BartConfig(vocab_size=50, d_model=16, max_position_embeddings=64, **sizes))
-    with pytest.raises(RunError, match=r"training.freeze_embeddings: true, but a BartModel has no .*; use false"):
-        check_layers(bart, Training())
-    with pytest.raises(RunError, match=r"training.layer_decay: 0.9, but a BartModel has no embeddings .*; use 1"):
-        check_layers(bart, Training(freeze_embeddings=False, layer_decay=0.9))
-    check_layers(bart, Training(freeze_embeddings=False))
-    freeze(bart, False, 1)
+    check_layers(bart, Training(frozen_layers=1))
+    freeze(bart, True, 1)
+    frozen = {re.sub(r"\.\w+$", "", name) for name, p in bart.named_parameters() if not p.requires_grad}
+    assert frozen
+    assert all(name == "model.shared" or name.startswith("model.encoder.layers.0.") for name in frozen)
 
 
 def test_accumulated_batches_step_as_one_of_their_size(model: Path, tmp_path: Path) -> None:

@@ -16,13 +16,19 @@ from transformers import (
     DebertaV2Model,
     DistilBertConfig,
     DistilBertModel,
+    JinaEmbeddingsV3Config,
+    JinaEmbeddingsV3Model,
     ModernBertConfig,
     ModernBertModel,
     MPNetConfig,
     MPNetModel,
+    MT5Config,
+    MT5Model,
     PreTrainedTokenizerFast,
     RemBertConfig,
     RemBertModel,
+    UltrabertConfig,
+    UltrabertModel,
     XLMRobertaConfig,
     XLMRobertaModel,
 )
@@ -143,6 +149,45 @@ def mp_net(folder: Path) -> Path:
     return _save(MPNetModel, config, tokenizer, folder / "mp-net")
 
 
+def jina_v3(folder: Path) -> Path:
+    """Turns queries and keys by their positions in fp32."""
+    tokenizer = _unigram(folder)
+    config = JinaEmbeddingsV3Config(vocab_size=len(tokenizer), pad_token_id=1, max_position_embeddings=512, **SIZES)
+    return _save(JinaEmbeddingsV3Model, config, tokenizer, folder / "jina-v3")
+
+
+def ultra_bert(folder: Path) -> Path:
+    """Heads of the queries share those of the keys."""
+    tokenizer = _unigram(folder)
+    config = UltrabertConfig(
+        vocab_size=len(tokenizer),
+        pad_token_id=1,
+        num_key_value_heads=1,
+        max_position_embeddings=512,
+        sliding_window=32,
+        prediction_head_size=32,
+        **SIZES,
+    )
+    return _save(UltrabertModel, config, tokenizer, folder / "ultra-bert")
+
+
+def mt5(folder: Path) -> Path:
+    """An encoder and a decoder, with learnt distances for positions."""
+    tokenizer = _unigram(folder)
+    config = MT5Config(
+        vocab_size=len(tokenizer),
+        pad_token_id=1,
+        decoder_start_token_id=0,
+        d_model=32,
+        d_kv=16,
+        d_ff=64,
+        num_layers=2,
+        num_decoder_layers=2,
+        num_heads=2,
+    )
+    return _save(MT5Model, config, tokenizer, folder / "mt5")
+
+
 ENCODERS: dict[str, Callable[[Path], Path]] = {
     "bert": bert,
     "distil-bert": distil_bert,
@@ -151,4 +196,11 @@ ENCODERS: dict[str, Callable[[Path], Path]] = {
     "modern-bert": modern_bert,
     "rem-bert": rem_bert,
     "mp-net": mp_net,
+    "jina-v3": jina_v3,
+    "ultra-bert": ultra_bert,
+    "mt5": mt5,
 }
+EMBEDDINGS = r"\bembeddings\.|embed_tokens|shared"
+"""In the names of parameters that belong to the embeddings."""
+LAYER = r"^(encoder\.(block|layers?)|(?!encoder|decoder).*\blayers?)\."
+"""In the names of parameters of an encoder's layer, before its number."""

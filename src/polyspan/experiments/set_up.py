@@ -189,19 +189,13 @@ def _check_lengths(windows: Windows, recipe: Recipe, room: int) -> None:
 
 
 def check_layers(model: nn.Module, training: Training) -> None:
-    """Settings of single layers need a model that has so many, in a list; some need its embeddings in one module.
+    """Settings of single layers need a model that has so many, in a list.
 
     Raises:
         RunError: it has not.
     """
     stack = layers_of(model)
     kind = type(model.base_model).__name__
-    if embeddings_of(model) is None:
-        missing = f"but a {kind} has no embeddings in one module"
-        if training.freeze_embeddings:
-            raise RunError(f"training.freeze_embeddings: true, {missing}; use false")
-        if training.layer_decay < 1:
-            raise RunError(f"training.layer_decay: {training.layer_decay}, {missing}; use 1")
     for name, asked in {"frozen_layers": training.frozen_layers > 0, "layer_decay": training.layer_decay < 1}.items():
         if asked and not stack:
             usual = Training.model_fields[name].default
@@ -214,8 +208,8 @@ def check_layers(model: nn.Module, training: Training) -> None:
 
 def freeze(model: nn.Module, embeddings: bool, layers: int) -> None:
     """Take the embeddings and the lowest layers out of the training."""
-    if embeddings and (found := embeddings_of(model)) is not None:
-        found.requires_grad_(False)
+    if embeddings:
+        embeddings_of(model).requires_grad_(False)
     for layer in layers_of(model)[:layers]:
         layer.requires_grad_(False)
 

@@ -74,6 +74,8 @@ def matmul_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    position_bias: Tensor | None = None,
+    softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention as ``transformers`` calls it.
@@ -83,16 +85,19 @@ def matmul_attention(
         query: (batch, heads, tokens, head size).
         key, value: the same, or with as many times fewer heads.
         attention_mask: (batch, 1 or heads, tokens or 1, tokens), True or 0 where a token may be read; or what is
-            added to the scores, which may be learnt. T5 and its kin give their distances by another name, which is not
-            read here.
+            added to the scores, which may be learnt.
         scaling: of the scores; one over the root of the head size by default.
         dropout: must be 0; this path exists to do without it.
+        position_bias: (1 or batch, heads, tokens, tokens), added to the scores and learnt: the distances of T5's kin.
+        softcap: must be None; no encoder asked for it yet.
 
     Returns:
         (batch, tokens, heads, head size), and no attention weights.
     """
     if dropout:
         raise ValueError("matmul attention has no dropout; set the model's attention dropout to 0")
+    if softcap is not None:
+        raise ValueError("matmul attention has no cap on its scores; give the model's attention a dropout")
     place = query.device.type
     if torch.is_autocast_enabled(place):  # as PyTorch's own does; what turns positions may come in fp32
         query, key, value = (part.to(torch.get_autocast_dtype(place)) for part in (query, key, value))
@@ -107,6 +112,9 @@ def matmul_attention(
             bias = torch.zeros(rows.shape, dtype=query.dtype, device=query.device).masked_fill_(~rows, EXCLUDED)
         else:
             bias = rows.to(query.dtype).clamp_min(EXCLUDED)
+    if position_bias is not None:
+        distances = position_bias.to(query.dtype)
+        bias = distances if bias is None else distances + bias
     if bias is not None:
         bias = bias.expand(query.shape[0], -1, -1, -1)
     groups = getattr(module, "num_key_value_groups", 1)

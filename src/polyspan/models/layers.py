@@ -8,15 +8,19 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def embeddings_of(model: nn.Module) -> nn.Module | None:
-    """What turns token ids into the lowest layer's input; None where it is no module of its own."""
+def embeddings_of(model: nn.Module) -> nn.Module:
+    """What turns token ids into the lowest layer's input, as far as it is one module."""
     body: Any = model.base_model
-    found: nn.Module | None = getattr(body, "embeddings", None)
+    found: nn.Module = getattr(body, "embeddings", None) or body.get_input_embeddings()
     return found
 
 
 def layers_of(model: nn.Module) -> list[nn.Module]:
-    """The layers of a ``transformers`` encoder, lowest first; none where they do not stand in a list."""
+    """The layers of a ``transformers`` encoder, lowest first; none where they do not stand in a list.
+
+    Of an encoder with a decoder (mT5) those of the encoder.
+    """
     body: Any = model.base_model
     within = getattr(body, "encoder", None) or getattr(body, "transformer", None) or body
-    return list(getattr(within, "layer", None) or getattr(within, "layers", None) or ())
+    names = ("layer", "layers", "block")
+    return next((list(found) for name in names if (found := getattr(within, name, None))), [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -115,11 +116,11 @@ def load_model(
             raise ModelError(f"{name}: cannot be loaded as a question-answering model ({reason})") from error
     tokenizer = load_tokenizer(name, place)
     # What lies outside of the encoder's body is the head, whatever its kind calls it.
-    body = f"{model.base_model_prefix}."
-    missing = set(info["missing_keys"])
-    if unknown := sorted(key for key in missing if key.startswith(body) and "pooler" not in key):
+    head = f"(?!{model.base_model_prefix}\\.)" if model.base_model is not model else r"qa_outputs\."  # mT5 has no body
+    missing = {key: re.match(head, key) is not None for key in sorted(info["missing_keys"])}
+    if unknown := [key for key, of_head in missing.items() if not of_head and "pooler" not in key]:
         raise ModelError(f"{name}: the checkpoint has no weights for {unknown[0]} and {len(unknown) - 1} more")
-    return LoadedModel(model.eval(), tokenizer, name, fresh_head=any(not key.startswith(body) for key in missing))
+    return LoadedModel(model.eval(), tokenizer, name, fresh_head=any(missing.values()))
 
 
 def load_tokenizer(name: str, place: str) -> PreTrainedTokenizerBase:

@@ -29,7 +29,7 @@ def slow_lower_layers(optimizer: Optimizer, model: nn.Module, decay: float) -> N
         model: whose parameters it has.
         decay: above 0, at most 1.
     """
-    parts = [part for part in (embeddings_of(model), *layers_of(model)) if part is not None]
+    parts = [embeddings_of(model), *layers_of(model)]
     below = {id(p): len(parts) - depth for depth, part in enumerate(parts) for p in part.parameters()}
     groups: list[dict[str, Any]] = []
     for group in optimizer.param_groups:
