@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from rich.console import Console
 from transformers import TrainerState
 
@@ -299,6 +300,40 @@ def test_other_data_under_the_same_recipe_are_refused(
     shutil.copy(source, data)
     run_recipe(made, quiet())
     assert (made.run_dir / "model").is_dir()
+    data.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(RunError, match=r"holds a model of other data than .*en\.json has now; use another run_dir"):
+        run_recipe(made, quiet())
+    data.unlink()  # then there is nothing to compare
+    run_recipe(made, quiet())
+
+
+def test_a_run_does_not_go_on_in_another_precision(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = recipe(model, tmp_path, training={"precision": "auto"})
+    monkeypatch.setattr("polyspan.training.trainer.multiplies_in_bf16", lambda device: True)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(RunStopped):
+            run_recipe(made, quiet())
+    monkeypatch.setattr("polyspan.training.trainer.multiplies_in_bf16", lambda device: False)
+    with pytest.raises(CheckpointError, match="by a run in bf16, and on this machine it is one in fp32; go on where"):
+        run_recipe(made, quiet())
+
+
+def test_of_two_at_once_the_second_waits(model: Path, tmp_path: Path, whole: Path) -> None:
+    lock = FileLock(tmp_path / ".run.lock")
+    lock.acquire()
+    said = []
+
+    class Freeing(Console):
+        def print(self, *objects: Any, **how: Any) -> None:
+            said.extend(map(str, objects))
+            lock.release()
+
+    run_recipe(recipe(model, tmp_path / "run"), Freeing(file=StringIO()))
+    assert said[0] == f"another process works in {tmp_path / 'run'}; waiting for it"
+    assert digest(tmp_path / "run") == digest(whole)
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, step: int, number: signal.Signals = signal.SIGTERM) -> None:

@@ -114,7 +114,7 @@ def run_worker(plan: Plan, address: str | None, retry_failed: bool = False) -> T
 def worker(plan: Plan, address: str | None, log: Path, dies: bool) -> None:
     """A process of its own; notes each run it begins, and may kill itself after some steps of its first."""
     torch.set_num_threads(1)
-    run, step_end = sweep._run, MetricsLog.on_step_end
+    run, step_end = sweep.run_recipe, MetricsLog.on_step_end
 
     def noted(recipe: Any, *rest: Any) -> Any:
         with log.open("a", encoding="utf-8") as file:
@@ -126,7 +126,7 @@ def worker(plan: Plan, address: str | None, log: Path, dies: bool) -> None:
         if state.global_step == 2:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    sweep._run = noted  # type: ignore[assignment]
+    sweep.run_recipe = noted  # type: ignore[assignment]
     if dies:
         MetricsLog.on_step_end = dying  # type: ignore[method-assign]
     run_worker(plan, address)
@@ -234,7 +234,7 @@ def test_a_signal_outside_the_training_puts_the_trial_up_too(
         raise AssertionError("the signal was passed over")
 
     def child() -> None:
-        monkeypatch.setattr(sweep, "_run", evaluating)
+        monkeypatch.setattr(sweep, "run_recipe", evaluating)
         try:
             run_worker(plan, None)
         except RunStopped as stopped:
@@ -261,7 +261,7 @@ def test_a_worker_that_does_not_stay_takes_up_what_a_dead_one_left(
     time.sleep(4)  # three beats of a second are missed
     study = open_study(plan, open_storage(None, plan.file.folder, 1))
     assert tally(study, plan).running == 1
-    monkeypatch.setattr(sweep, "_run", lambda tree, *rest: RunResult(tree.run_dir, ScoreMatrix(ONE_PAIR)))
+    monkeypatch.setattr(sweep, "run_recipe", lambda tree, *rest: RunResult(tree.run_dir, ScoreMatrix(ONE_PAIR)))
     assert work(plan, study, quiet(), stay=False, heartbeat=1).finished
 
 
@@ -271,7 +271,7 @@ def die_in_a_trial(plan: Plan) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError("not reached")
 
-    sweep._run = dying
+    sweep.run_recipe = dying
     work(plan, open_study(plan, open_storage(None, plan.file.folder, 1)), quiet(), heartbeat=1)
 
 
@@ -279,14 +279,14 @@ def test_a_trial_that_fails_is_named_and_can_be_tried_again(
     make: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = make(keys={"seed": [2]})
-    run = sweep._run
+    run = sweep.run_recipe
 
     def breaks(recipe: Any, *rest: Any) -> Any:
         if recipe.seed == 2 and recipe.objective.alpha_kl:
             raise RuntimeError("out of memory")
         return run(recipe, *rest)
 
-    monkeypatch.setattr(sweep, "_run", breaks)
+    monkeypatch.setattr(sweep, "run_recipe", breaks)
     done = polyspan("sweep", plan.path, "--heartbeat", BEAT, "--json", code=1)
     assert "RuntimeError: out of memory" in done.stderr
     found = json.loads(done.stdout)
@@ -312,7 +312,7 @@ def test_table_figures_and_the_best_recipe(
         }
         return RunResult(tree.run_dir / "model", ScoreMatrix(cells))
 
-    monkeypatch.setattr(sweep, "_run", made_up)
+    monkeypatch.setattr(sweep, "run_recipe", made_up)
     methods = {**METHODS, "ce": {**METHODS["ce"], "objective.temperature": 2}}
     keys = {"data.target_languages": [1, 2], "objective.temperature": [2, 4], "seed": [1, 2]}
     plan = make(methods=methods, keys=keys)
@@ -372,7 +372,7 @@ def reports(plan: Plan, monkeypatch: pytest.MonkeyPatch, languages: tuple[str, .
         }
         return RunResult(tree.run_dir / "model", ScoreMatrix(cells))
 
-    monkeypatch.setattr(sweep, "_run", made_up)
+    monkeypatch.setattr(sweep, "run_recipe", made_up)
     run_worker(plan, None)
     return ran
 

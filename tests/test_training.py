@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 from accelerate.data_loader import DataLoaderShard
+from accelerate.state import AcceleratorState
 from transformers import (
     AlbertConfig,
     AlbertForQuestionAnswering,
@@ -24,9 +25,11 @@ from transformers import (
     TrainingArguments,
 )
 
+from polyspan.corpus import load_corpus
 from polyspan.evaluation import ScoringError
+from polyspan.experiments.evaluate import is_evaluated
 from polyspan.experiments.prepare import Prepared, PrepareError, prepare
-from polyspan.experiments.recipe import Data, Replay, Training
+from polyspan.experiments.recipe import Data, Evaluation, Replay, Training
 from polyspan.experiments.run import read_metrics, run_recipe
 from polyspan.experiments.set_up import RunError, check_layers, freeze, make_trainer
 from polyspan.models import load_model
@@ -72,6 +75,9 @@ def test_a_finished_run_is_not_evaluated_again(model: Path, tmp_path: Path, monk
         again = run_recipe(recipe(model, tmp_path, evaluation=asked), quiet())
     assert again.matrix is not None
     assert again.matrix.to_dict() == first.matrix.to_dict()  # percent, rounded as it is written
+    with monkeypatch.context() as patch:  # as where other data lie there now
+        patch.setattr("polyspan.experiments.evaluate.load_corpus", lambda *_, **__: load_corpus("commons/dev"))
+        assert not is_evaluated(tmp_path, None, Evaluation(**asked))
     (tmp_path / "predictions.jsonl").unlink()  # as where it was killed while it evaluated
     run_recipe(recipe(model, tmp_path, evaluation=asked), quiet())
     assert (tmp_path / "predictions.jsonl").is_file()
@@ -98,6 +104,17 @@ def test_without_windows_nothing_is_trained(model: Path, tmp_path: Path) -> None
     with pytest.raises(RunError, match=r"data: no window is left of 0 pairs, 0 of which have"):
         make_trainer(made, loaded.model, loaded.tokenizer, Prepared(corpus, [], {}, []), quiet())
     assert not (tmp_path / "data.json").exists()
+
+
+def test_the_recipe_chooses_the_precision_and_not_the_launcher(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fp32 = {"precision": "fp32", "epochs": 1}
+    run_recipe(recipe(model, tmp_path / "usual", training=fp32), quiet())
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    run_recipe(recipe(model, tmp_path / "launched", training=fp32), quiet())
+    assert digest(tmp_path / "launched") == digest(tmp_path / "usual")
 
 
 def test_half_precision_without_a_gpu_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

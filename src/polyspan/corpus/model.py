@@ -6,6 +6,8 @@ therefore costs a million small tuples and not one copied text.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
@@ -127,6 +129,18 @@ class ParallelCorpus:
             CorpusError: no question with this id, or none over a context in this language.
         """
         return self._in_language(pair, "context", self._seed(pair).answers, pair.context_language)
+
+    def digest(self, pairs: Iterable[Pair]) -> str:
+        """SHA-256 over these pairs in their order and over all texts and answers, in hexadecimal."""
+        total = hashlib.sha256()
+        for seed in self.seeds.values():
+            answers = {k: [(answer.text, answer.start) for answer in v] for k, v in seed.answers.items()}
+            total.update(json.dumps([seed.id, seed.questions, seed.passages, answers], sort_keys=True).encode())
+        for passage in self.passages.values():
+            total.update(json.dumps([passage.id, passage.language, passage.text]).encode())
+        for pair in pairs:
+            total.update(json.dumps(pair).encode())
+        return total.hexdigest()
 
     def subset(self, ids: Iterable[str]) -> ParallelCorpus:
         """The seeds with these ids, in this corpus' order, and the passages they need."""

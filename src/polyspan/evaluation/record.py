@@ -37,6 +37,8 @@ class EvaluationRecord(BaseModel):
     """From texts to predictions."""
     backend: str = "torch"
     """What ran the model."""
+    data: str | None = None
+    """Digest of the data."""
 
     def write(self, folder: Path) -> None:
         """Write ``evaluation.json``."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyspan.corpus.load import guess_kind, is_shipped, load_corpus
+from polyspan.corpus.model import CorpusError
 from polyspan.evaluation.normalise import ScoringError
 from polyspan.evaluation.record import EVALUATION_FILE, EvaluationRecord, full_path
 from polyspan.evaluation.rows import PREDICTIONS
@@ -80,6 +81,7 @@ def evaluate_model(
             top_k=evaluation.top_k,
             seconds=round(seconds, 2),
             backend=backend,
+            data=corpus.digest(pairs),
         ).write(folder)
         write_text(folder / SCORES, json.dumps(matrix.to_dict(), indent=1) + "\n")
         write_predictions(folder / PREDICTIONS, predictions, rows)
@@ -87,11 +89,19 @@ def evaluate_model(
 
 
 def is_evaluated(folder: Path, model: str | None, evaluation: Evaluation) -> bool:
-    """Whether a folder holds all of this evaluation; arguments as in `what_differs`."""
+    """Whether a folder holds all of this evaluation, of the data as they are now; arguments as in `what_differs`."""
+    from polyspan.evaluation.evaluate import limit_pairs
+
     record = EvaluationRecord.read(folder)
-    if record is None or not (folder / PREDICTIONS).is_file():
+    if record is None or not (folder / PREDICTIONS).is_file() or what_differs(record, model, evaluation):
         return False
-    return what_differs(record, model, evaluation) is None
+    if record.data is None:
+        return True
+    try:
+        corpus = load_corpus(evaluation.path, kind=evaluation.kind, languages=evaluation.languages)
+    except CorpusError:  # gone: there is nothing to compare
+        return True
+    return corpus.digest(limit_pairs(corpus.pairs(), evaluation.limit)) == record.data
 
 
 def read_scores(folder: Path) -> ScoreMatrix:

@@ -50,6 +50,10 @@ class Prepared:
     dropped: dict[str, int]
     problems: list[Problem]
 
+    def digest(self) -> str:
+        """SHA-256 of all that is trained on, in hexadecimal."""
+        return self.corpus.digest(self.pairs)
+
 
 def prepare(data: Data, seed: int) -> Prepared:
     """Read, filter and sample; the same seed gives the same pairs anywhere.

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from polyspan.errors import PolyspanError
 from polyspan.experiments.environment import describe_environment
 from polyspan.experiments.evaluate import SCORES, evaluate_model, is_evaluated, read_scores
@@ -20,7 +22,7 @@ from polyspan.experiments.leakage import check_training
 from polyspan.experiments.model_card import write_model_card
 from polyspan.experiments.prepare import prepare
 from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Recipe, dump_recipe, load_recipe
-from polyspan.experiments.set_up import CHECKPOINTS, RunError, make_trainer, training_attention
+from polyspan.experiments.set_up import CHECKPOINTS, DATA_FILE, RunError, make_trainer, training_attention
 from polyspan.files import remove_leftovers, write_text
 from polyspan.processes import from_main, is_main_process, join_group, wait_for_all
 
@@ -50,9 +52,9 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
     """Train, save, and evaluate if the recipe says so.
 
     A run folder that holds a finished model of the same recipe is not trained again, and what was
-    asked of it is not asked again; one that was stopped goes on from its newest checkpoint. Several
-    processes, started by ``torchrun`` or ``accelerate launch``, divide the steps and the questions;
-    the first of them speaks and writes.
+    asked of it is not asked again; one that was stopped goes on from its newest checkpoint; one that
+    another process is at is waited for. Several processes, started by ``torchrun`` or ``accelerate
+    launch``, divide the steps and the questions; the first of them speaks and writes.
 
     Args:
         recipe: what to do.
@@ -62,16 +64,21 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
 
     Raises:
         LeakageError: there is leakage and it was not to be.
-        RunError: the run folder belongs to another recipe, or cannot be written.
-        CheckpointError: the run to go on with had other data or another number of processes.
+        RunError: the run folder belongs to another recipe, was made from other data, or cannot be written.
+        CheckpointError: the run to go on with had other data, precision or number of processes.
         RunStopped: Ctrl-C or SIGTERM came; a checkpoint was written.
     """
+    join_group()
+    console.quiet = console.quiet or not is_main_process()
+    with _alone(recipe.run_dir, console):
+        return _run(recipe, console, leakage)
+
+
+def _run(recipe: Recipe, console: Console, leakage: str) -> RunResult:
     from polyspan.models import load_model, save_model
     from polyspan.training.checkpoints import newest_checkpoint
     from polyspan.training.progress import TrainingClock
 
-    join_group()
-    console.quiet = console.quiet or not is_main_process()
     folder = recipe.run_dir
     model_folder = folder / MODEL_FOLDER
     if is_main_process():
@@ -80,8 +87,8 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
     wait_for_all()
     is_trained = model_folder.is_dir()
     if is_trained:
+        _refuse_other_data(recipe)
         console.print(f"{model_folder} is there already; it is not trained again")
-        _claim(folder, recipe)
     else:
         clock = TrainingClock()
         loaded = load_model(
@@ -175,8 +182,35 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
         raise RunError(f"{path}: not one JSON object a line ({error})") from error
 
 
+@contextmanager
+def _alone(folder: Path, console: Console) -> Iterator[None]:
+    """While it lasts no other process of this disk works in the run folder; who comes second waits."""
+    if not is_main_process():
+        yield
+        return
+    place = folder.absolute()
+    there = next(parent for parent in (place, *place.parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        reason = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
+        raise RunError(f"{folder}: cannot be written ({reason})")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place.with_name(f".{place.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            console.print(f"another process works in {folder}; waiting for it", markup=False, soft_wrap=True)
+            lock.acquire()
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _refuse_other(folder: Path, recipe: Recipe) -> None:
-    """Before anything is loaded: another recipe's run, or a place where none can be written."""
+    """Before anything is loaded: another recipe's run."""
     file = folder / RECIPE_FILE
     try:
         other = _first_difference(load_recipe(file), recipe) if file.is_file() else None
@@ -184,10 +218,23 @@ def _refuse_other(folder: Path, recipe: Recipe) -> None:
         raise RunError(f"{folder}: cannot be read ({error.strerror})") from error
     if other:
         raise RunError(f"{folder}: holds a run of another recipe ({other}); use another run_dir or delete the folder")
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        reason = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
-        raise RunError(f"{folder}: cannot be written ({reason})")
+
+
+def _refuse_other_data(recipe: Recipe) -> None:
+    """A model that is there already was made from the data as they were."""
+    if not is_main_process():
+        return
+    file = recipe.run_dir / DATA_FILE
+    try:
+        before = json.loads(file.read_text(encoding="utf-8")).get("digest")
+        now = prepare(recipe.data, recipe.seed).digest()
+    except (OSError, ValueError, PolyspanError):  # one of them is gone: nothing to compare
+        return
+    if before is not None and before != now:
+        raise RunError(
+            f"{recipe.run_dir}: holds a model of other data than {recipe.data.path} has now; use another run_dir,"
+            " delete the folder, or restore the data"
+        )
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from polyspan.training.parallel import ParallelTeacher
 
 CHECKPOINTS = "checkpoints"
+DATA_FILE = "data.json"
+"""What is trained on, counted."""
 
 
 class RunError(PolyspanError):
@@ -71,6 +73,7 @@ def make_trainer(
             " answer in no window; look at data.languages, sampling, max_length and crop"
         )
     report = {
+        "digest": prepared.digest(),
         "languages": list(prepared.corpus.languages),
         "seeds": len(prepared.corpus),
         "pairs": len(prepared.pairs),
@@ -82,7 +85,7 @@ def make_trainer(
         "questions_cut": dict(windows.cut_questions),
     }
     if is_main_process():
-        write_text(recipe.run_dir / "data.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+        write_text(recipe.run_dir / DATA_FILE, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
     console.print(
         f"{report['seeds']} seeds, {report['pairs']} pairs, {report['windows']} windows"
         f" of {report['mean_tokens']} tokens on average"
@@ -107,6 +110,8 @@ def make_trainer(
         ddp_find_unused_parameters=False,
         **switches,
     )
+    if not (arguments.bf16 or arguments.fp16):
+        arguments.mixed_precision = "no"  # `accelerate launch` may have left another in the environment
     trainer = SpanTrainer(
         model,
         arguments,

@@ -12,14 +12,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from polyspan.errors import PolyspanError, one_line
 from polyspan.experiments.leakage import check_policy
 from polyspan.experiments.plan import METHOD, Plan, PlanError, Settings
-from polyspan.experiments.recipe import Recipe
 from polyspan.experiments.run import RunStopped, run_recipe
 from polyspan.experiments.storage import no_warning, put_up_again
 from polyspan.experiments.study import (
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
     from rich.console import Console
 
-    from polyspan.experiments.run import RunResult
 
 HEARTBEAT = 60
 
@@ -119,7 +116,7 @@ def _one_trial(plan: Plan, study: Study, console: Console, leakage: str) -> None
             console.print(f"trial {trial.number}: {recipe.run_dir}", markup=False, soft_wrap=True)
             began = time.monotonic()
             with _interrupted_by_sigterm():
-                result = _run(recipe, console, leakage)
+                result = run_recipe(recipe, console, leakage)
         except RunStopped:
             raise
         except Exception as error:  # one trial out of memory must not end a sweep of a week
@@ -168,14 +165,6 @@ def _interrupted_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _run(recipe: Recipe, console: Console, leakage: str) -> RunResult:
-    """Run in a folder that no other process of this disk works in."""
-    folder = recipe.run_dir
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        return run_recipe(recipe, console, leakage)
 
 
 def _settings(plan: Plan, trial: Trial) -> Settings:

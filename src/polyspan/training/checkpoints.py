@@ -38,10 +38,12 @@ class Conditions:
     Attributes:
         processes: how many train together.
         data: digest of the windows.
+        precision: "fp32", "bf16" or "fp16", which "auto" means by the machine.
     """
 
     processes: int
     data: str
+    precision: str
 
     def save_to(self, checkpoint: Path) -> None:
         """Write them into the checkpoint."""
@@ -63,6 +65,11 @@ class Conditions:
             raise CheckpointError(
                 f"{checkpoint}: written by a run on other data than the recipe gives now; restore the data,"
                 " or begin again in another run_dir"
+            )
+        if before.precision != self.precision:
+            raise CheckpointError(
+                f"{checkpoint}: written by a run in {before.precision}, and on this machine it is one in"
+                f" {self.precision}; go on where it began, or begin again in another run_dir"
             )
 
 

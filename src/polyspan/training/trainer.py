@@ -115,7 +115,8 @@ class SpanTrainer(Trainer):
             same_language_first,
         )
         self.add_callback(EpochOrder(self.batches))
-        self.kept: list[Kept] = [Conditions(self.args.world_size, windows.digest())]
+        precision = next((name for name in ("bf16", "fp16") if getattr(self.args, name)), "fp32")
+        self.kept: list[Kept] = [Conditions(self.args.world_size, windows.digest(), precision)]
         if pull_to_start:
             pull = PullToStart(model, pull_to_start)
             self.add_callback(pull)
