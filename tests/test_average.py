@@ -84,6 +84,18 @@ def test_models_of_another_shape_are_refused(models: list[str], tmp_path: Path) 
         average_models([models[0], other])
 
 
+def test_models_that_compute_otherwise_are_refused(models: list[str], tmp_path: Path) -> None:
+    """The shapes of their weights are the same."""
+    other = Path(shutil.copytree(models[1], tmp_path / "other"))
+    settings = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    heads = settings["num_attention_heads"]
+    settings |= {"num_attention_heads": heads * 2, "hidden_dropout_prob": 0.3}
+    (other / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    said = f"other: computes otherwise than .* \\(num_attention_heads is {heads} there, {heads * 2} here\\)"
+    with pytest.raises(ModelError, match=said):
+        average_models([models[0], str(other)])
+
+
 def test_models_of_another_vocabulary_are_refused(models: list[str], tmp_path: Path) -> None:
     other = Path(shutil.copytree(models[1], tmp_path / "other"))
     settings = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))

@@ -119,6 +119,13 @@ def test_distillation_with_mask_equals_plain_python() -> None:
         assert value.item() == pytest.approx(expected * factor, rel=1e-5)
 
 
+def test_logits_are_softened_in_fp32() -> None:
+    """A third of a number is rounded in bf16 before it is softened, unless it is made wider first."""
+    student, teacher = (torch.randn(4, 50, generator=torch.Generator().manual_seed(seed)).bfloat16() for seed in (1, 2))
+    wide = distillation_loss(student.float(), teacher.float(), temperature=3.0)
+    torch.testing.assert_close(distillation_loss(student, teacher, temperature=3.0), wide, rtol=0, atol=0)
+
+
 def test_teacher_equal_to_student_gives_no_divergence() -> None:
     assert distillation_loss(STUDENT[0], STUDENT[0]).abs().max().item() < 1e-6
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from transformers import PreTrainedConfig
 
 from polyspan.models.errors import ModelError
 from polyspan.models.load import LoadedModel, load_reader
+
+_NOT_COMPUTED = {"architectures", "dtype", "transformers_version", "_name_or_path", "id2label", "label2id", "use_cache"}
+"""What a configuration says beside how its model computes."""
 
 
 @torch.no_grad()
@@ -28,7 +33,7 @@ def average_models(names: Sequence[str], shares: Sequence[float] | None = None) 
 
     Raises:
         ModelError: fewer than two models, shares that do not fit, a model that was not trained to
-            answer, or models of different shape or vocabulary.
+            answer, or models of different shape, configuration or vocabulary.
     """
     if len(names) < 2:
         raise ModelError("an average needs two models or more")
@@ -45,6 +50,12 @@ def average_models(names: Sequence[str], shares: Sequence[float] | None = None) 
         weights = dict(loaded.model.named_parameters())
         if total and {key: value.shape for key, value in weights.items()} != {k: v.shape for k, v in total.items()}:
             raise ModelError(f"{name}: not of the same shape as {names[0]}")
+        here, there = (_computing(model.model.config) for model in (loaded, first))
+        if differs := next((key for key in {**there, **here} if here.get(key) != there.get(key)), None):
+            raise ModelError(
+                f"{name}: computes otherwise than {names[0]} ({differs} is {there.get(differs)} there,"
+                f" {here.get(differs)} here)"
+            )
         if loaded.tokenizer.get_vocab() != first.tokenizer.get_vocab():
             raise ModelError(f"{name}: its tokeniser has other tokens than that of {names[0]}")
         for key, value in weights.items():
@@ -54,3 +65,12 @@ def average_models(names: Sequence[str], shares: Sequence[float] | None = None) 
     for key, value in first.model.named_parameters():
         value.copy_(total[key])
     return first
+
+
+def _computing(config: PreTrainedConfig) -> dict[str, Any]:
+    """A configuration without its bookkeeping, and without what is for training alone."""
+    return {
+        key: value
+        for key, value in config.to_dict().items()
+        if key not in _NOT_COMPUTED and "dropout" not in key and "initializer" not in key
+    }

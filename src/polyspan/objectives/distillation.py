@@ -28,7 +28,7 @@ def distillation_loss(
     Returns:
         (batch,), nats.
     """
-    student = log_softmax(masked(student_logits / temperature, mask), dim=-1)
-    teacher = log_softmax(masked(teacher_logits.detach() / temperature, mask), dim=-1)
+    student = log_softmax(masked(student_logits.float() / temperature, mask), dim=-1)
+    teacher = log_softmax(masked(teacher_logits.detach().float() / temperature, mask), dim=-1)
     divergence = kl_div(student, teacher, reduction="none", log_target=True).sum(dim=-1)
     return divergence * temperature**2 if scale_by_temperature else divergence
