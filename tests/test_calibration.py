@@ -22,6 +22,7 @@ from polyspan.encoding.predict import predict
 from polyspan.encoding.spans import EXCLUDED, UNSCALED
 from polyspan.evaluation.evaluate import rules_for
 from polyspan.experiments.calibrate import in_first_half, measure
+from polyspan.experiments.model_card import CALIBRATED, NOT_CALIBRATED
 from test_cli import polyspan, refused
 from tiny_models import tiny_bert
 
@@ -246,7 +247,9 @@ def test_the_command_fits_draws_saves_and_answerer_finds_it(tmp_path: Path, monk
         return found
 
     monkeypatch.setattr("polyspan.answering.evidence.gather", some_right)
+    (model / "README.md").write_text(f"- {NOT_CALIBRATED}\n", encoding="utf-8")
     printed = json.loads(polyspan(*arguments, "--save", "--json").stdout)
+    assert (model / "README.md").read_text(encoding="utf-8") == f"- {CALIBRATED}\n"
     written = json.loads((output / "calibration.json").read_text(encoding="utf-8"))
     assert written["measured"] == printed["measured"]
     assert {path.name for path in output.iterdir()} >= {"calibration.json", "reliability.svg", "risk-coverage.svg"}

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
+from importlib import metadata
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -90,6 +91,10 @@ def test_evaluate_prints_and_writes_what_its_predictions_score(tiny: Path, tmp_p
         assert pair["questions"] == len(values)
 
 
+def test_the_version_is_told() -> None:
+    assert polyspan("--version").stdout == f"{metadata.version('polyspan')}\n"
+
+
 def test_limit_is_for_each_pair(tiny: Path) -> None:
     done = polyspan(
         "evaluate", "--model", tiny, "--data", "commons/test", "--languages", "en,de", "--limit", 2, "--json"
@@ -108,6 +113,19 @@ def test_ask_in_json_and_in_words(tmp_path: Path, tiny: Path) -> None:
         assert content[answer["start"] : answer["end"]] == answer["answer"]
     shown = polyspan(*arguments).stdout
     assert answers[0]["answer"] in shown
+
+
+def test_ask_reads_what_is_piped(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def piped(content: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(content)))
+
+    text = "Der Fluss ist 120 Kilometer lang. 😀"
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    arguments = ("ask", "--question", "Wie lang?", "--model", tiny, "--json", "--context-file")
+    piped(text.encode())
+    assert polyspan(*arguments, "-").stdout == polyspan(*arguments, tmp_path / "text.txt").stdout
+    piped("größer".encode("latin-1"))
+    assert "standard input: not UTF-8 at byte 2" in refused(*arguments, "-")
 
 
 def test_ask_shows_no_control_characters_of_a_text(tmp_path: Path, tiny: Path) -> None:

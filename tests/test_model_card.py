@@ -18,7 +18,13 @@ import yaml
 from huggingface_hub import ModelCard, constants
 from huggingface_hub.utils import validate_repo_id
 
-from polyspan.experiments.model_card import CardError, write_model_card
+from polyspan.experiments.model_card import (
+    CALIBRATED,
+    NOT_CALIBRATED,
+    CardError,
+    note_calibration,
+    write_model_card,
+)
 from polyspan.experiments.provenance import ENCODERS, HUB_IDS, data_source, provenance
 from polyspan.experiments.recipe import Evaluation, Recipe, dump_recipe, load_recipe
 from polyspan.experiments.run import run_recipe
@@ -72,6 +78,18 @@ def test_the_card_of_a_run_is_valid_and_true(run: Path) -> None:
     assert block is not None
     again = Recipe.model_validate(yaml.safe_load(block[1]))
     assert again.objective == load_recipe(run / "recipe.yaml").objective
+
+
+def test_calibrating_is_told_in_the_card(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    model = tmp_path / "run/model"
+    text = (model / "README.md").read_text(encoding="utf-8").replace("# my-run", "# Mine, and my own words")
+    assert text.count(NOT_CALIBRATED) == 1
+    (model / "README.md").write_text(text, encoding="utf-8")
+    note_calibration(model)
+    assert (model / "README.md").read_text(encoding="utf-8") == text.replace(NOT_CALIBRATED, CALIBRATED)
+    (model / "calibration.json").write_text("{}", encoding="utf-8")
+    assert CALIBRATED in write_model_card(tmp_path / "run").read_text(encoding="utf-8")
 
 
 def test_a_run_without_evaluation_has_a_card_without_scores(run: Path, tmp_path: Path) -> None:

@@ -97,7 +97,10 @@ def test_one_file_of_a_parallel_set_is_in_the_languages_of_its_name(tmp_path: Pa
     one = load_corpus(xquad(tmp_path / "x") / "xquad.de.json")
     assert one.pairs() == [Pair("q1", "de", "de"), Pair("q2", "de", "de")]
     folder = mlqa(tmp_path / "m")
-    assert load_corpus(folder / "dev-context-de-question-ar.json").pairs() == [Pair("q1", "ar", "de")]
+    one_pair = folder / "dev-context-de-question-ar.json"
+    assert guess_kind(one_pair) == "mlqa"  # by which answers are judged
+    for kind in ("mlqa", "squad"):
+        assert load_corpus(one_pair, kind=kind).pairs() == [Pair("q1", "ar", "de")]  # type: ignore[arg-type]
     unclear = (tmp_path / "x" / "xquad.en.json").rename(tmp_path / "squad.dev.json")
     with pytest.raises(CorpusError, match="is 'dev' its language"):
         load_corpus(unclear)
@@ -105,7 +108,7 @@ def test_one_file_of_a_parallel_set_is_in_the_languages_of_its_name(tmp_path: Pa
     with pytest.raises(CorpusError, match=r"its name says 'de', not 'en'; rename it if not"):
         load_corpus(tmp_path / "x" / "xquad.de.json", languages=["en"])
     with pytest.raises(CorpusError, match="its name says 'ar' over 'de', not 'de'"):
-        load_corpus(folder / "dev-context-de-question-ar.json", languages=["de"])
+        load_corpus(one_pair, kind="squad", languages=["de"])
     assert load_corpus(tmp_path / "x" / "xquad.de.json", languages=["de"]).languages == ("de",)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 def ask(
     question: Annotated[str, typer.Option("--question", "-q", help="In any language.")],
-    context_file: Annotated[Path, typer.Option(help="A UTF-8 text file, in any language.")],
+    context_file: Annotated[Path, typer.Option(help="A UTF-8 text file, in any language; - reads what is piped.")],
     top_k: Annotated[int, typer.Option(min=1, help="How many answers.")] = 1,
     model: Annotated[
         str | None, typer.Option(help="Shipped name, folder or hub id.", show_default="polyspan-small")
@@ -34,7 +35,7 @@ def ask(
     from polyspan.answering.backend import check_backend
     from polyspan.files import read_text
 
-    context = read_text(context_file, AskedError)
+    context = _piped() if str(context_file) == "-" else read_text(context_file, AskedError)
     answers = Answerer(model, check_backend(backend)).answer(question, context, top_k)
     if as_json:
         print(json.dumps(answers.to_dict(), ensure_ascii=False))
@@ -47,3 +48,12 @@ def ask(
         table.add_row(f"{span.score:.3f}", f"{span.start}–{span.end}", Text(CONTROL.sub("�", span.text)))
     console.print(table)
     console.print(f"no answer in this text: {answers.no_answer:.3f}")
+
+
+def _piped() -> str:
+    from polyspan.answering import AskedError
+
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise AskedError(f"standard input: not UTF-8 at byte {problem.start}") from problem

@@ -46,6 +46,7 @@ def calibrate(
     from polyspan.answering.backend import choose_backend, load_reader_for, move_to_accelerator
     from polyspan.experiments.calibrate import CalibrateError, Rows
     from polyspan.experiments.calibrate import calibrate as run
+    from polyspan.experiments.model_card import note_calibration
     from polyspan.models.load import local_path
 
     if save and not local_path(model).is_dir():
@@ -62,6 +63,7 @@ def calibrate(
     )
     if save:
         calibration.save(local_path(model))
+        note_calibration(local_path(model))
     if as_json:
         print(json.dumps({**calibration.model_dump(mode="json"), "measured": measured}))
         return

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import metadata
 from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 
@@ -55,6 +57,21 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(data.app, name="data", help="List, fetch and check data sets.")
 app.add_typer(results.app, name="results", help="Keep the scores of runs in small files; make tables of them.")
 app.add_typer(recipe.app, name="recipe", help="List, copy and check recipes.")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(metadata.version("polyspan"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What stands before the name of a command."""
 
 
 def run() -> None:

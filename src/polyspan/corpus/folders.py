@@ -65,7 +65,7 @@ def read_xquad(folder: Path, languages: Collection[str] | None, problems: Proble
 
 
 def read_mlqa(folder: Path, languages: Collection[str] | None, problems: Problems) -> ParallelCorpus:
-    """A folder of ``SPLIT-context-C-question-Q.json`` files, which are views of one set."""
+    """A folder of ``SPLIT-context-C-question-Q.json`` files, which are views of one set; or one of these files."""
     files = _matching(folder, MLQA_FILE, "SPLIT-context-C-question-Q.json")
     _refuse_several(folder, {match["split"] for _, match in files})
     check_languages(str(folder), languages, {match[side] for _, match in files for side in ("question", "context")})
@@ -139,6 +139,8 @@ def _refuse_several(folder: Path, sets: Collection[str]) -> None:
 
 
 def _matching(folder: Path, pattern: re.Pattern[str], shown: str) -> list[tuple[Path, re.Match[str]]]:
+    if folder.is_file() and (match := pattern.fullmatch(folder.name)):
+        return [(folder, match)]
     if not folder.is_dir():
         raise CorpusError(f"{folder}: not a folder; this layout is a folder of {shown} files")
     # A name that begins with a dot is another system's note about the file without it.

@@ -94,6 +94,8 @@ def guess_kind(path: str | Path) -> Kind:
         refuse_packed(place)
         if place.suffix.lower() in TABLES:
             return "table"
+        if MLQA_FILE.fullmatch(place.name):
+            return "mlqa"
         if place.suffix.lower() == ".json":
             return "tydiqa" if "tydiqa" in place.name else "squad"
     else:

@@ -25,7 +25,7 @@ from polyspan.evaluation.rows import PREDICTIONS, Method, read_rows
 from polyspan.experiments.leakage import LEAKAGE_FILE
 from polyspan.experiments.provenance import Provenance, Source, data_source, provenance
 from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Evaluation, Recipe, dump_recipe, load_recipe
-from polyspan.files import write_text
+from polyspan.files import read_text, write_text
 from polyspan.models.load import CALIBRATION_FILE
 
 CARD = "README.md"
@@ -37,6 +37,12 @@ REPORTED: tuple[Average, ...] = ("gxlt", "xlt")
 
 
 _ABSOLUTE = re.compile(r"(?<!\S)/[^\s:;,]+")
+
+
+CALIBRATED = f"Its scores are calibrated: by `{CALIBRATION_FILE}` they say how often an answer is right."
+NOT_CALIBRATED = (
+    "Its scores are not calibrated: `polyspan calibrate` says how far they can be trusted as probabilities."
+)
 
 
 class CardError(PolyspanError):
@@ -187,6 +193,19 @@ def _licences(origin: Provenance, scored: _Scored | None) -> str:
     return "\n".join(lines) + f"\n\n{said}\n"
 
 
+def note_calibration(model: Path) -> None:
+    """Let the card beside a model say that it is calibrated now; what else was written into it stays.
+
+    Raises:
+        CardError: the card cannot be read.
+    """
+    card = model / CARD
+    if card.is_file():
+        text = read_text(card, CardError)
+        if NOT_CALIBRATED in text:
+            write_text(card, text.replace(NOT_CALIBRATED, CALIBRATED))
+
+
 def _leakage(found: Any) -> str:
     if found is None:
         return "Training and test data were not compared.\n"
@@ -203,8 +222,7 @@ def _limits(recipe: Recipe, languages: list[str], data: dict[str, Any], model: P
         yield f"It has seen {data['seeds']:,} questions in this training, and prefers short answers like theirs."
     if recipe.data.replay is None and len(languages) > 1:
         yield "Such a training can cost some of what the model knew in English: compare with the model it started from."
-    if not (model / CALIBRATION_FILE).is_file():
-        yield "Its scores are not calibrated: `polyspan calibrate` says how far they can be trusted as probabilities."
+    yield CALIBRATED if (model / CALIBRATION_FILE).is_file() else NOT_CALIBRATED
     yield "What its data got wrong or left out, about people too, it may have learnt; nobody has checked it for bias."
 
 

@@ -211,12 +211,13 @@ class Recipe(Section):
         return self
 
 
-def load_recipe(path: Path, settings: list[str] | None = None) -> Recipe:
+def load_recipe(path: str | Path, settings: list[str] | None = None) -> Recipe:
     """Read a recipe and apply ``key=value`` settings such as ``training.epochs=2``.
 
     Raises:
         RecipeError: no such file, broken YAML, an unknown key or a value out of range.
     """
+    path = Path(path)
     name = path.with_suffix("").as_posix().removeprefix("recipes/")
     if not path.exists() and name in shipped_recipes():
         raise RecipeError(f"{path}: no such file; copy the one that ships: polyspan recipe copy {name} FILE.yaml")

@@ -48,7 +48,7 @@ class RunResult:
     matrix: ScoreMatrix | None
 
 
-def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunResult:
+def run_recipe(recipe: Recipe, console: Console | None = None, leakage: str = "warn") -> RunResult:
     """Train, save, and evaluate if the recipe says so.
 
     A run folder that holds a finished model of the same recipe is not trained again, and what was
@@ -58,7 +58,7 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
 
     Args:
         recipe: what to do.
-        console: where progress goes.
+        console: where progress goes; the terminal when None.
         leakage: what to do where training data and evaluation share something: "fail", "warn" or
             "ignore"; found is written to ``leakage.json``.
 
@@ -68,6 +68,9 @@ def run_recipe(recipe: Recipe, console: Console, leakage: str = "warn") -> RunRe
         CheckpointError: the run to go on with had other data, precision or number of processes.
         RunStopped: Ctrl-C or SIGTERM came; a checkpoint was written.
     """
+    from rich.console import Console
+
+    console = console or Console()
     join_group()
     console.quiet = console.quiet or not is_main_process()
     with _alone(recipe.run_dir, console):
