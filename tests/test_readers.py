@@ -152,6 +152,8 @@ def test_answers_that_cannot_be_meant(changes: dict[str, Any], said: str, tmp_pa
     [
         ("Sa\u0300i Go\u0300n", "S\u00e0i G\u00f2n", "another Unicode form: normalise both to NFC"),
         ("It is red.", "  red. ", "without the spaces around it"),
+        ("The king\u2019s men.", "the king's men", "'The king\u2019s men' is, with other capitals"),
+        ("\u0130s 10\u00a0km away.", "10 km", r"'10\\xa0km' is, with"),
         ("It is red.", "blue", "is not in the context "),
     ],
 )
@@ -300,6 +302,43 @@ def test_tables_as_spreadsheets_write_them(name: str, tmp_path: Path) -> None:
     assert corpus.context(pair) == 'The door; is "red".\r\nAnna painted it.'
     assert corpus.question(pair) == "Welche Farbe?"
     assert corpus.answers(pair) == (Answer("red", 14),)
+
+
+def test_a_table_of_pairs_of_languages(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text(
+        "\n\nid,question_language,context_language,context,question,answer\n"
+        "1,hi,de,Basel liegt am Rhein.,बेसल कहाँ है?,am Rhein\n"
+        "1,en,de,Basel liegt am Rhein.,Where is Basel?,am Rhein\n"
+        "2,en,de,Basel liegt am Rhein.,Where?,an der Elbe\n",
+        encoding="utf-8",
+    )
+    problems: list[Problem] = []
+    corpus = load_corpus(file, on_bad="skip", problems=problems)
+    assert corpus.pairs() == [Pair("1", "en", "de"), Pair("1", "hi", "de")]
+    assert [problem.where for problem in problems] == [f"{file}: line 6"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "t.csv",
+            "id,language\n1,de\n".encode("utf-16"),
+            "is UTF-16, which some programs call Unicode; save it as CSV",
+        ),
+        ("t.jsonl", b'[{"id": "1"}]', "is one JSON list; put each of its objects on a line of its own"),
+        (
+            "t.jsonl",
+            b'{"id": "1", "language": "de", "context": "x", "question": "y", "answer": null}',
+            "has no text named 'answer'; where the context holds none, it is \"\"",
+        ),
+    ],
+)
+def test_tables_that_are_none_say_what_to_do(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=said):
+        load_corpus(tmp_path / name)
 
 
 def test_tables_search_answers_and_take_several(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import os
@@ -61,7 +62,10 @@ def read_text(path: Path, error: type[PolyspanError], save_as: str = "UTF-8") ->
         save_as: what the program that wrote it may call UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise error(f"{path}: is UTF-16, which some programs call Unicode; save it as {save_as}")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise error(f"{path}: not UTF-8 at byte {problem.start}; save it as {save_as}") from problem
     except OSError as problem:

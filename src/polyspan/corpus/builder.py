@@ -36,6 +36,17 @@ class Record:
     answers: Sequence[tuple[str, int | None]]
 
 
+_TYPED = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u02bc\u00b4`", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-"),
+        **dict.fromkeys("\u00a0\u2009\u202f\u3000\n\t", " "),
+    }
+)
+"""Characters that keyboards and word processors put in the place of others."""
+
+
 @dataclass
 class CorpusBuilder:
     """Collects records; texts are kept once.
@@ -177,7 +188,15 @@ def _but(answer: str, context: str) -> str:
         return "; it is without the spaces around it"
     if not times and unicodedata.normalize("NFC", answer) in unicodedata.normalize("NFC", context):
         return "; it is in another Unicode form: normalise both to NFC"
+    if not times and (at := _alike(context).find(_alike(answer))) >= 0:
+        return f"; {context[at : at + len(answer)]!r} is, with other capitals, quotation marks, hyphens or spaces"
     return ""
+
+
+def _alike(text: str) -> str:
+    """As many characters, with what is easily typed otherwise made the same."""
+    lower = "".join(low if len(low := character.lower()) == 1 else character for character in text)
+    return lower.translate(_TYPED)
 
 
 def _passage_key(record: Record) -> tuple[str, str, str]:

@@ -106,7 +106,10 @@ def check_languages(name: str, wanted: Collection[str] | None, found: Collection
         CorpusError: names it, and says which there are.
     """
     if wanted is not None and (missing := sorted(set(wanted) - set(found))):
-        raise CorpusError(f"{name}: no language {missing[0]!r}; it has {', '.join(sorted(found)) or 'none'}")
+        raise CorpusError(
+            f"{name}: no language {missing[0]!r}; it has {', '.join(sorted(found)) or 'none'}"
+            " (choose none, and all are kept: no --languages, or data.languages=null)"
+        )
 
 
 def _languages_of_name(path: Path, stated: str | None) -> tuple[str, str]:
@@ -142,7 +145,10 @@ def _matching(folder: Path, pattern: re.Pattern[str], shown: str) -> list[tuple[
     if folder.is_file() and (match := pattern.fullmatch(folder.name)):
         return [(folder, match)]
     if not folder.is_dir():
-        raise CorpusError(f"{folder}: not a folder; this layout is a folder of {shown} files")
+        raise CorpusError(
+            f"{folder}: not a folder, and this kind is a folder of {shown} files; give another kind"
+            " (--kind; in a recipe data.kind), or none to have it guessed"
+        )
     # A name that begins with a dot is another system's note about the file without it.
     seen = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
     found = [(path, match) for path in seen if (match := pattern.fullmatch(path.name))]

@@ -16,11 +16,14 @@ from polyspan.corpus.problems import Problems
 from polyspan.files import read_text
 
 COLUMNS = ("id", "language", "context", "question", "answer")
+PAIR_COLUMNS = ("question_language", "context_language")
+"""In place of ``language``, where question and context are in two."""
 
 
 def read_table(path: Path, problems: Problems) -> ParallelCorpus:
     """Rows of id, language, context, question, answer and, if there is one, answer_start.
 
+    In place of the language there may be a question_language and a context_language.
     Rows with one id in several languages make one seed; rows with one id in one language give
     several gold answers. An empty answer means that the context holds none, which must be so in every
     language of its id. Where answer_start is
@@ -69,22 +72,25 @@ def delimiter_of(path: Path, first: str) -> str:
 
 
 def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    blank = len(text) - len(text.lstrip("\r\n"))
+    before, text = len(text[:blank].splitlines()), text[blank:]
     first, *rest = text.splitlines(keepends=True)
     if stated := stated_delimiter(first):
-        delimiter, text, skipped = stated, "".join(rest), 1
+        delimiter, text, skipped = stated, "".join(rest), before + 1
     else:
-        delimiter, skipped = delimiter_of(path, first), 0
+        delimiter, skipped = delimiter_of(path, first), before
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # no cell is longer
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1 + skipped
     try:
         header = [name.strip().lower() for name in next(reader, [])]
-        if missing := [name for name in COLUMNS if name not in header]:
+        needed = [name for name in COLUMNS if name != "language" or not set(PAIR_COLUMNS) <= set(header)]
+        if missing := [name for name in needed if name not in header]:
             raise CorpusError(
                 f"{path}: line {1 + skipped}: no column named {missing[0]!r};"
                 f" needed are {', '.join(COLUMNS)}, the table has {', '.join(header)}"
             )
-        if twice := [name for name in (*COLUMNS, "answer_start") if header.count(name) > 1]:
+        if twice := [name for name in (*COLUMNS, *PAIR_COLUMNS, "answer_start") if header.count(name) > 1]:
             raise CorpusError(
                 f"{path}: line {1 + skipped}: two columns are named {twice[0]!r};"
                 " give each of several gold answers a row of its own"
@@ -114,7 +120,7 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
 
 
 def _refuse_squad(path: Path, text: str) -> None:
-    """Of a file that is one JSON value and no line of a table."""
+    """Of a file that is one JSON value and no line of a table; or a list of lines."""
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError):  # several lines, or broken ones, which are named with their numbers
@@ -122,6 +128,10 @@ def _refuse_squad(path: Path, text: str) -> None:
     if isinstance(tree, dict) and isinstance(tree.get("data"), list) and "id" not in tree:
         raise CorpusError(
             f"{path}: is in SQuAD's layout, not a row each line; name it .json, or read it with --kind squad"
+        )
+    if isinstance(tree, list):
+        raise CorpusError(
+            f"{path}: is one JSON list; put each of its objects on a line of its own, without a comma after it"
         )
 
 
@@ -150,7 +160,8 @@ def _record(where: str, row: Mapping[str, Any], problems: Problems) -> Record | 
         cell = cells[name]
         # Libraries write an empty cell as NaN, which is no text; nor is true.
         if not isinstance(cell, str | int | float) or isinstance(cell, bool) or cell != cell:
-            problems.report(where, id_, "missing key", f"has no text named {name!r}")
+            hint = '; where the context holds none, it is ""' if name == "answer" else ""
+            problems.report(where, id_, "missing key", f"has no text named {name!r}{hint}")
             return None
     try:
         answer_start = _offset(row.get("answer_start"))
@@ -158,13 +169,14 @@ def _record(where: str, row: Mapping[str, Any], problems: Problems) -> Record | 
         start = str(row["answer_start"]).strip()
         problems.report(where, id_, "bad answer_start", f"answer_start {start!r} is not a whole number")
         return None
-    if not isinstance(cells["language"], str | None):
+    languages = [row[name] if row.get(name) else cells["language"] for name in PAIR_COLUMNS]
+    if not all(isinstance(language, str | None) for language in languages):
         problems.report(where, id_, "missing language", "the language is not text")
         return None
-    language = (cells["language"] or "").strip()
+    asked_in, written_in = ((language or "").strip() for language in languages)
     answer = str(cells["answer"])
     answers = [(answer, answer_start)] if answer.strip() else []
-    return Record(where, id_, language, language, "", str(cells["context"]), str(cells["question"]).strip(), answers)
+    return Record(where, id_, asked_in, written_in, "", str(cells["context"]), str(cells["question"]).strip(), answers)
 
 
 def _offset(cell: Any) -> int | None:

@@ -20,7 +20,7 @@ from polyspan.experiments.evaluate import SCORES, evaluate_model, is_evaluated, 
 from polyspan.experiments.keys import dotted
 from polyspan.experiments.leakage import check_training
 from polyspan.experiments.model_card import write_model_card
-from polyspan.experiments.prepare import prepare
+from polyspan.experiments.prepare import Prepared, prepare
 from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Recipe, dump_recipe, load_recipe
 from polyspan.experiments.set_up import CHECKPOINTS, DATA_FILE, RunError, make_trainer, training_attention
 from polyspan.files import remove_leftovers, write_text
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from polyspan.evaluation.matrix import ScoreMatrix
+    from polyspan.models import LoadedModel
+    from polyspan.training.progress import TrainingClock
 
 
 class RunStopped(PolyspanError):
@@ -46,6 +48,15 @@ class RunResult:
 
     model: Path
     matrix: ScoreMatrix | None
+
+
+@dataclass(frozen=True)
+class _Start:
+    """All that a training needs beside its folder."""
+
+    clock: TrainingClock
+    loaded: LoadedModel
+    prepared: Prepared
 
 
 def run_recipe(recipe: Recipe, console: Console | None = None, leakage: str = "warn") -> RunResult:
@@ -70,76 +81,90 @@ def run_recipe(recipe: Recipe, console: Console | None = None, leakage: str = "w
     """
     from rich.console import Console
 
+    from polyspan.models import load_model
+
     console = console or Console()
     join_group()
     console.quiet = console.quiet or not is_main_process()
-    with _alone(recipe.run_dir, console):
-        return _run(recipe, console, leakage)
-
-
-def _run(recipe: Recipe, console: Console, leakage: str) -> RunResult:
-    from polyspan.models import load_model, save_model
-    from polyspan.training.checkpoints import newest_checkpoint
-    from polyspan.training.progress import TrainingClock
-
     folder = recipe.run_dir
     model_folder = folder / MODEL_FOLDER
     if is_main_process():
         _refuse_other(folder, recipe)
-        remove_leftovers(model_folder)
     wait_for_all()
-    is_trained = model_folder.is_dir()
-    if is_trained:
-        _refuse_other_data(recipe)
-        console.print(f"{model_folder} is there already; it is not trained again")
-    else:
-        clock = TrainingClock()
-        loaded = load_model(
-            recipe.model,
-            attn_implementation=training_attention(recipe.training.dropout),
-            dropout=recipe.training.dropout,
-            seed=recipe.seed,
-        )
-        if loaded.fresh_head and recipe.objective.alpha_kl:
-            console.print(
-                f"{recipe.model} cannot answer questions yet: its first teacher is one drawn at random. Train it on"
-                " English questions first, such as by recipes/base/xlm-r-base-phase1.yaml, and start from that",
-                markup=False,
-                soft_wrap=True,
-            )
-        prepared = prepare(recipe.data, recipe.seed)
-        check_training(recipe, prepared.corpus, leakage, console)
-        _claim(folder, recipe)  # not before: what cannot begin leaves no run behind that the next try would differ from
-        trainer = make_trainer(recipe, loaded.model, loaded.tokenizer, prepared, console)
-        trainer.kept.append(clock)
-        checkpoint, skipped = from_main(lambda: newest_checkpoint(folder / CHECKPOINTS))
-        for reason in skipped:
-            console.print(f"skipped: {reason}", markup=False, soft_wrap=True)
-        if checkpoint is not None:
-            console.print(f"going on from {checkpoint}", markup=False, soft_wrap=True)
-        _train(trainer, checkpoint, folder)
+    # Before the folder is taken: what cannot begin leaves no run behind that the next try would differ from.
+    start = None if model_folder.is_dir() else _begin(recipe, console, leakage)
+    with _alone(folder, console):
         if is_main_process():
-            with _write_errors(folder):
-                clock.save_to(folder)
-                save_model(trainer.model, loaded.tokenizer, model_folder)
+            _refuse_other(folder, recipe)
+            remove_leftovers(model_folder)
         wait_for_all()
-    if is_main_process():
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    matrix = None
-    if recipe.evaluation is not None and is_trained and is_evaluated(folder, None, recipe.evaluation):
-        console.print(f"{folder / SCORES} is there already; it is not evaluated again")
-        matrix = read_scores(folder)
-    elif recipe.evaluation is not None:
-        loaded = load_model(str(model_folder))
-        matrix = evaluate_model(
-            loaded.model, loaded.tokenizer, recipe.evaluation, folder, console, str(model_folder.resolve())
-        )
-    if is_main_process():
-        write_model_card(folder)
+        is_trained = model_folder.is_dir()
+        if is_trained:
+            _refuse_other_data(recipe)
+            console.print(f"{model_folder} is there already; it is not trained again")
+        else:
+            _claim(folder, recipe)
+            _train(recipe, start or _begin(recipe, console, leakage), console)
+        if is_main_process():
+            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        matrix = None
+        if recipe.evaluation is not None and is_trained and is_evaluated(folder, None, recipe.evaluation):
+            console.print(f"{folder / SCORES} is there already; it is not evaluated again")
+            matrix = read_scores(folder)
+        elif recipe.evaluation is not None:
+            loaded = load_model(str(model_folder))
+            matrix = evaluate_model(
+                loaded.model, loaded.tokenizer, recipe.evaluation, folder, console, str(model_folder.resolve())
+            )
+        if is_main_process():
+            write_model_card(folder)
     return RunResult(model_folder, matrix)
 
 
-def _train(trainer: Any, checkpoint: Path | None, folder: Path) -> None:
+def _begin(recipe: Recipe, console: Console, leakage: str) -> _Start:
+    from polyspan.models import load_model
+    from polyspan.training.progress import TrainingClock
+
+    clock = TrainingClock()
+    loaded = load_model(
+        recipe.model,
+        attn_implementation=training_attention(recipe.training.dropout),
+        dropout=recipe.training.dropout,
+        seed=recipe.seed,
+    )
+    if loaded.fresh_head and recipe.objective.alpha_kl:
+        console.print(
+            f"{recipe.model} cannot answer questions yet: its first teacher is one drawn at random. Train it on"
+            " English questions first, such as by recipes/base/xlm-r-base-phase1.yaml, and start from that",
+            markup=False,
+            soft_wrap=True,
+        )
+    prepared = prepare(recipe.data, recipe.seed)
+    check_training(recipe, prepared.corpus, leakage, console)
+    return _Start(clock, loaded, prepared)
+
+
+def _train(recipe: Recipe, start: _Start, console: Console) -> None:
+    from polyspan.models import save_model
+    from polyspan.training.checkpoints import newest_checkpoint
+
+    folder = recipe.run_dir
+    trainer = make_trainer(recipe, start.loaded.model, start.loaded.tokenizer, start.prepared, console)
+    trainer.kept.append(start.clock)
+    checkpoint, skipped = from_main(lambda: newest_checkpoint(folder / CHECKPOINTS))
+    for reason in skipped:
+        console.print(f"skipped: {reason}", markup=False, soft_wrap=True)
+    if checkpoint is not None:
+        console.print(f"going on from {checkpoint}", markup=False, soft_wrap=True)
+    _take_steps(trainer, checkpoint, folder)
+    if is_main_process():
+        with _write_errors(folder):
+            start.clock.save_to(folder)
+            save_model(trainer.model, start.loaded.tokenizer, folder / MODEL_FOLDER)
+    wait_for_all()
+
+
+def _take_steps(trainer: Any, checkpoint: Path | None, folder: Path) -> None:
     from polyspan.training.stopping import StopOnSignal
 
     with StopOnSignal() as stop, _write_errors(folder):
@@ -191,14 +216,9 @@ def _alone(folder: Path, console: Console) -> Iterator[None]:
     if not is_main_process():
         yield
         return
-    place = folder.absolute()
-    there = next(parent for parent in (place, *place.parents) if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        reason = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
-        raise RunError(f"{folder}: cannot be written ({reason})")
+    lock = FileLock(folder / ".lock")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place.with_name(f".{place.name}.lock"))
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -213,7 +233,7 @@ def _alone(folder: Path, console: Console) -> Iterator[None]:
 
 
 def _refuse_other(folder: Path, recipe: Recipe) -> None:
-    """Before anything is loaded: another recipe's run."""
+    """Before anything is loaded: another recipe's run, or a place where none can be written."""
     file = folder / RECIPE_FILE
     try:
         other = _first_difference(load_recipe(file), recipe) if file.is_file() else None
@@ -221,6 +241,10 @@ def _refuse_other(folder: Path, recipe: Recipe) -> None:
         raise RunError(f"{folder}: cannot be read ({error.strerror})") from error
     if other:
         raise RunError(f"{folder}: holds a run of another recipe ({other}); use another run_dir or delete the folder")
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        reason = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
+        raise RunError(f"{folder}: cannot be written ({reason})")
 
 
 def _refuse_other_data(recipe: Recipe) -> None:
