@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -31,6 +32,7 @@ from typer.testing import CliRunner
 
 from polyspan.answering import Answerer, Answers, AskedError, Reading
 from polyspan.answering.asked import Asked
+from polyspan.answering.calibration import Calibration, PairTemperature, Threshold
 from polyspan.cli.main import app
 from polyspan.encoding.spans import Span
 from polyspan.errors import PolyspanError
@@ -106,6 +108,45 @@ def test_items_come_back_in_their_order(client: TestClient) -> None:
             assert item["context"][answer["start"] : answer["end"]] == answer["answer"]  # type: ignore[index, misc]
 
 
+def test_precision_and_languages_are_those_of_each_question(tiny: Path, tmp_path: Path) -> None:
+    """Asked at once, so that they are read together."""
+    calibrated = Path(shutil.copytree(tiny, tmp_path / "calibrated"))
+    offline = Answerer(tiny).answer("Who?", TEXTS[0], 2).spans
+    Calibration(
+        model="tiny",
+        data="made up",
+        rows=100,
+        no_answer_share=0.5,
+        temperature=1.0,
+        null_slope=1.0,
+        null_bias=0.0,
+        pairs=(PairTemperature(question_language="de", context_language="en", rows=50, temperature=4.0),),
+        thresholds=(
+            Threshold(precision=0.5, score=0.0, coverage=1.0),
+            Threshold(precision=0.8, score=1.0, coverage=0.0),
+        ),
+    ).save(calibrated)
+    one = {"question": "Who?", "context": TEXTS[0], "top_k": 2}
+    german = {"question_language": "de", "context_language": "en"}
+    items = [one, {**one, **german}, {**one, "precision": 0.5}, {**one, "precision": 0.6}]
+    with running(Settings(model=str(calibrated), limits=LIMITS)) as address:
+        plain, in_german, sure, surer = post(address, {"items": items}).json()["items"]
+        assert [answer["answer"] for answer in plain["answers"]] == [span.text for span in offline]
+        assert plain == sure
+        same(in_german, Answerer(calibrated).answer("Who?", TEXTS[0], 2, languages=("de", "en")), TEXTS[0])
+        assert in_german["answers"][0]["score"] != plain["answers"][0]["score"]
+        assert surer == {"answers": [], "no_answer": plain["no_answer"]}
+        error = post(address, {"items": [one, {**one, "precision": 0.9}]})
+    assert (error.status_code, error.json()["error"]) == (
+        409,
+        {
+            "code": "precision",
+            "message": "no precision of 0.9: the model was not seen to reach more than 0.8",
+            "field": "items.1.precision",
+        },
+    )
+
+
 def test_the_examples_of_the_description_can_be_asked(client: TestClient) -> None:
     for example in REQUEST_EXAMPLES.values():
         assert client.post("/v1/answers", json=example["value"]).status_code == 200
@@ -138,6 +179,9 @@ HOSTILE: list[tuple[bytes, int, str]] = [
     (b'{"question":"a","context":"b","top_k":' + b"9" * 4_000 + b"}", 422, "top_k"),
     (b'{"question":"a","context":"b","top_k":' + b"9" * 9_000 + b"}", 400, "not_json"),
     (b'{"question":"a","context":"b","top_k":-1}', 422, "top_k"),
+    (b'{"question":"a","context":"b","precision":0.5}', 409, "precision"),  # not calibrated
+    (b'{"question":"a","context":"b","precision":1}', 422, "invalid"),
+    (b'{"question":"a","context":"b","question_language":"de"}', 422, "invalid"),
     (b'{"question":"a","context":"b","top_k":6}', 422, "top_k"),
     (b'{"question":"a","context":"b","top_k":"1"}', 422, "invalid"),
     (b'{"question":"a","context":"b","top_k":true}', 422, "invalid"),
@@ -351,6 +395,7 @@ class Slow:
 
     calibration = None
     steps = 4
+    least_score = staticmethod(lambda precision: 0.0)
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds = seconds
@@ -358,7 +403,11 @@ class Slow:
         self.done: list[int] = []
 
     def answer_many(
-        self, asked: Sequence[Asked], reading: Reading, progress: Callable[[int, int], None]
+        self,
+        asked: Sequence[Asked],
+        reading: Reading,
+        progress: Callable[[int, int], None],
+        languages: Sequence[tuple[str, str] | None],
     ) -> list[Answers]:
         self.batches.append([item.question for item in asked])
         self.done.append(0)
@@ -368,6 +417,7 @@ class Slow:
             progress(step, self.steps)
         if any(item.question == "broken" for item in asked):
             raise AskedError("cannot be read")
+        assert list(languages) == [None] * len(asked)
         return [Answers([Span(a.question, 0, 1, 0.5)] * reading.top_k, 0.1) for a in asked]
 
 
@@ -566,10 +616,10 @@ import time
 from polyspan.answering import Answerer
 from polyspan.cli.main import run
 answer_many = Answerer.answer_many
-def slow(self, asked, *rest):
+def slow(self, asked, *rest, **more):
     if asked[0].question == "slow" or {loading}:
         time.sleep(90)
-    return answer_many(self, asked, *rest)
+    return answer_many(self, asked, *rest, **more)
 Answerer.answer_many = slow
 run()
 """

@@ -139,15 +139,34 @@ class Answerer:
         return self.loaded.name
 
     @overload
-    def answer(self, question: str, context: str, top_k: int = ..., **reading: Any) -> Answers: ...
-    @overload
-    def answer(self, question: list[str], context: str, top_k: int = ..., **reading: Any) -> list[Answers]: ...
+    def answer(
+        self, question: str, context: str, top_k: int = ..., languages: tuple[str, str] | None = ..., **reading: Any
+    ) -> Answers: ...
     @overload
     def answer(
-        self, question: str | list[str], context: list[str], top_k: int = ..., **reading: Any
+        self,
+        question: list[str],
+        context: str,
+        top_k: int = ...,
+        languages: tuple[str, str] | None = ...,
+        **reading: Any,
+    ) -> list[Answers]: ...
+    @overload
+    def answer(
+        self,
+        question: str | list[str],
+        context: list[str],
+        top_k: int = ...,
+        languages: tuple[str, str] | None = ...,
+        **reading: Any,
     ) -> list[Answers]: ...
     def answer(
-        self, question: str | list[str], context: str | list[str], top_k: int = 1, **reading: Any
+        self,
+        question: str | list[str],
+        context: str | list[str],
+        top_k: int = 1,
+        languages: tuple[str, str] | None = None,
+        **reading: Any,
     ) -> Answers | list[Answers]:
         """The best answers, in whatever languages question and context are.
 
@@ -157,6 +176,8 @@ class Answerer:
                 question goes with every context of a list, one context with every question, and
                 two lists of the same length go together item by item.
             top_k: how many answers each.
+            languages: of all questions and of all contexts, where they are known; a calibrated model
+                has a temperature for each pair of languages.
             reading: the other fields of `Reading`.
 
         Returns:
@@ -166,8 +187,9 @@ class Answerer:
             AskedError: a text is empty, an option makes no sense, or the lists differ in length.
         """
         if isinstance(question, str) and isinstance(context, str):
-            return self.answer_many([Asked(question, context)], Reading(top_k, **reading))[0]
-        return self.answer_many(pair_up(question, context), Reading(top_k, **reading))
+            return self.answer_many([Asked(question, context)], Reading(top_k, **reading), languages=[languages])[0]
+        asked = pair_up(question, context)
+        return self.answer_many(asked, Reading(top_k, **reading), languages=[languages] * len(asked))
 
     def answer_many(
         self,
@@ -197,7 +219,7 @@ class Answerer:
         known: list[tuple[str, str] | None] = [None] * len(checked) if languages is None else list(languages)
         if len(known) != len(checked):
             raise AskedError(f"{len(checked)} questions and languages of {len(known)}")
-        least = self._least_score(reading.precision)
+        least = self.least_score(reading.precision)
         if not checked:
             return []
         if reading.guess_languages:
@@ -264,7 +286,13 @@ class Answerer:
         folder = model_folder(self.name)
         return None if folder is None else load_calibration(folder)
 
-    def _least_score(self, precision: float | None) -> float:
+    def least_score(self, precision: float | None) -> float:
+        """The least score of an answer that is given, when so many of those given are to be right.
+
+        Raises:
+            AskedError: the model is not calibrated.
+            CalibrationError: it does not reach that precision.
+        """
         if precision is None:
             return 0.0
         if self.calibration is None:

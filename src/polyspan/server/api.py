@@ -30,6 +30,7 @@ WHY = {
     400: "Not UTF-8, not JSON, or called by a name that is not allowed.",
     401: "The key is missing or wrong.",
     408: "The body did not arrive in time.",
+    409: "The model was not seen to reach the precision that is asked for.",
     413: "The body has too many bytes.",
     415: "Not `application/json`.",
     422: "Another form than the schema's, or beyond a limit; `field` says where.",
@@ -62,7 +63,7 @@ def make_router(settings: Settings, host: ModelHost) -> APIRouter:
         response_model=AnswerReply | AnswerItemsReply,
         responses={
             200: {"content": {"application/json": {"examples": REPLY_EXAMPLES}}},
-            **_refusals(400, *closed, 408, 413, 415, 422, 500, 503),
+            **_refusals(400, *closed, 408, 409, 413, 415, 422, 500, 503),
         },
         openapi_extra={
             "requestBody": {
@@ -83,6 +84,7 @@ def make_router(settings: Settings, host: ModelHost) -> APIRouter:
             raise Refusal(503, "overloaded", "too many requests are at work; try again later", retry_after=1)
         with metrics.at_work():
             wanted, many = parse_request(await read_json_body(request, limits), limits)
+            host.refuse_unreached(wanted, many)
             found = await unless_gone(request, limits.answer_seconds, host.answer(wanted))
         metrics.questions.inc(len(found))
         replies = [

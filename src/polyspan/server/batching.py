@@ -150,13 +150,20 @@ class Batcher:
         wanted = [job.wanted for job in batch]
         try:
             found = self.answerer.answer_many(
-                [w.asked for w in wanted], Reading(max(w.top_k for w in wanted)), stop_if_all_left
+                [w.asked for w in wanted],
+                Reading(max(w.top_k for w in wanted)),
+                stop_if_all_left,
+                [w.languages for w in wanted],
             )
-            return [replace(a, spans=a.spans[: w.top_k]) for a, w in zip(found, wanted, strict=True)]
+            return [self._wanted_of(answers, w) for answers, w in zip(found, wanted, strict=True)]
         except AllLeft as left:
             return [left] * len(batch)
         except Exception as error:
             return [error] if len(batch) == 1 else [result for item in batch for result in self._read([item])]
+
+    def _wanted_of(self, answers: Answers, wanted: Wanted) -> Answers:
+        least = self.answerer.least_score(wanted.precision)
+        return replace(answers, spans=[span for span in answers.spans[: wanted.top_k] if span.score >= least])
 
     def _note(self, windows: int, seconds: float) -> None:
         rate = windows / max(seconds, 1e-6)

@@ -93,6 +93,22 @@ class ModelHost:
         self.batcher.refuse_if_full()
         return self.batcher
 
+    def refuse_unreached(self, wanted: list[Wanted], many: bool) -> None:
+        """Whether the model was seen to reach the precision that each question asks for.
+
+        Raises:
+            Refusal: not that of this one, or the model is not loaded.
+        """
+        calibration = self.ready_batcher().answerer.calibration
+        reached = (
+            max((threshold.precision for threshold in calibration.thresholds), default=0.0) if calibration else None
+        )
+        for at, item in enumerate(wanted):
+            if item.precision is not None and (reached is None or item.precision > reached + 1e-9):
+                why = "is not calibrated" if reached is None else f"was not seen to reach more than {reached:g}"
+                field = f"items.{at}.precision" if many else "precision"
+                raise Refusal(409, "precision", f"no precision of {item.precision:g}: the model {why}", field)
+
     async def answer(self, wanted: list[Wanted]) -> list[Answers]:
         """Answers, in the order of the questions.
 

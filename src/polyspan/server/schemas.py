@@ -6,7 +6,8 @@ import codecs
 from typing import Annotated, Any, NamedTuple
 
 import pydantic_core
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from polyspan.answering.asked import Asked, AskedError, check_asked
 from polyspan.server.refusal import Refusal
@@ -33,6 +34,21 @@ class AskedItem(BaseModel):
     question: str
     context: str
     top_k: Annotated[int, BeforeValidator(_whole)] = 1
+    precision: float | None = Field(default=None, gt=0, lt=1)
+    question_language: str | None = None
+    context_language: str | None = None
+
+    @property
+    def languages(self) -> tuple[str, str] | None:
+        """Of question and context, where both were said."""
+        both = self.question_language, self.context_language
+        return None if None in both else both  # type: ignore[return-value]
+
+    @model_validator(mode="after")
+    def _both_languages(self) -> AskedItem:
+        if (self.question_language is None) != (self.context_language is None):
+            raise PydanticCustomError("languages", "question_language and context_language belong together")
+        return self
 
 
 class AskedItems(BaseModel):
@@ -55,7 +71,9 @@ class FoundAnswer(BaseModel):
 class AnswerReply(BaseModel):
     """Answers to one question, best first."""
 
-    answers: list[FoundAnswer] = Field(description="Empty where no stretch of the context can be an answer.")
+    answers: list[FoundAnswer] = Field(
+        description="Empty where no stretch of the context can be an answer, or none is sure enough for `precision`."
+    )
     no_answer: float = Field(description="Probability that the context holds no answer.")
 
 
@@ -82,10 +100,19 @@ class ModelsReply(BaseModel):
 
 
 class Wanted(NamedTuple):
-    """A checked question, and how many answers to give."""
+    """A checked question, how many answers to give, and what is known or wished beside.
+
+    Attributes:
+        asked: question and context.
+        top_k: how many answers.
+        precision: withhold answers that are less sure than it takes for this share of them to be right.
+        languages: of question and context.
+    """
 
     asked: Asked
     top_k: int
+    precision: float | None = None
+    languages: tuple[str, str] | None = None
 
 
 def parse_request(body: bytes, limits: Limits) -> tuple[list[Wanted], bool]:
@@ -133,7 +160,7 @@ def check_items(items: list[AskedItem], limits: Limits, many: bool) -> list[Want
         if not 1 <= item.top_k <= limits.top_k:
             raise Refusal(422, "top_k", f"top_k must be between 1 and {limits.top_k}", f"{where}top_k")
         try:
-            wanted.append(Wanted(check_asked(item.question, item.context), item.top_k))
+            wanted.append(Wanted(check_asked(item.question, item.context), item.top_k, item.precision, item.languages))
         except AskedError as error:
             blank = "context" if item.question.strip() else "question"
             raise Refusal(422, "empty", str(error), where + blank) from None
@@ -151,6 +178,22 @@ def request_schema(limits: Limits) -> dict[str, Any]:
             "question": {**text, "description": "In any language."},
             "context": {**text, "description": "The text that is read; in any language, not only the question's."},
             "top_k": {"type": "integer", "minimum": 1, "maximum": limits.top_k, "default": 1},
+            "precision": {
+                "type": "number",
+                "exclusiveMinimum": 0,
+                "exclusiveMaximum": 1,
+                "description": "Withhold answers that are less sure than it takes for this share of those given to be"
+                " right. Needs a calibrated model that reaches it.",
+            },
+            "question_language": {
+                "type": "string",
+                "description": "Such as `de`: a calibrated model's scores are better where it knows both languages.",
+            },
+            "context_language": {"type": "string"},
+        },
+        "dependentRequired": {
+            "question_language": ["context_language"],
+            "context_language": ["question_language"],
         },
     }
     items = {
