@@ -205,6 +205,13 @@ def test_words_are_those_of_the_tokenisers_own_look_up(tmp_path: Path, tiny: Any
                 assert words.around(start, end) == (min(left, right), left + len(kept.strip()))
 
 
+def test_a_question_that_is_not_read_to_its_end_says_so(answerer: Answerer) -> None:
+    long, short = answerer.answer(["Who? " * 400, "Who?"], TEXTS[0])
+    assert (long.question_cut, short.question_cut) == (True, False)
+    assert long.to_dict()["question_cut"]
+    assert "question_cut" not in short.to_dict()
+
+
 def calibration(**changes: Any) -> Calibration:
     values: dict[str, Any] = {
         "model": "tiny",

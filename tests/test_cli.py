@@ -113,6 +113,9 @@ def test_ask_in_json_and_in_words(tmp_path: Path, tiny: Path) -> None:
         assert content[answer["start"] : answer["end"]] == answer["answer"]
     shown = polyspan(*arguments).stdout
     assert answers[0]["answer"] in shown
+    assert "only the beginning of the question" not in shown
+    long = ("ask", "--question", "Wie lang? " * 400, *arguments[3:])
+    assert "only the beginning of the question was read" in polyspan(*long).stdout
 
 
 def test_ask_reads_what_is_piped(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

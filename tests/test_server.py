@@ -147,6 +147,12 @@ def test_precision_and_languages_are_those_of_each_question(tiny: Path, tmp_path
     )
 
 
+def test_a_question_that_was_cut_is_told(client: TestClient) -> None:
+    short = {"question": "Who?", "context": "Anna Keller."}
+    found = client.post("/v1/answers", json={"items": [short, {**short, "question": "Who? " * 200}]}).json()["items"]
+    assert [reply.get("question_cut") for reply in found] == [None, True]
+
+
 def test_the_examples_of_the_description_can_be_asked(client: TestClient) -> None:
     for example in REQUEST_EXAMPLES.values():
         assert client.post("/v1/answers", json=example["value"]).status_code == 200

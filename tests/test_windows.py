@@ -109,6 +109,7 @@ def test_a_question_too_long_is_cut_and_counted(tokenizer: PreTrainedTokenizerBa
     corpus, pair = one_pair(TEXTS[0] * 3, TEXTS[1])
     windows = make_windows(tokenise_corpus(corpus, [pair], tokenizer), [pair], 40, 4)
     assert windows.cut_questions == {"en": 1}
+    assert [windows.is_cut(pair) for pair in windows.pairs] == [True]
     assert max(windows.lengths()) <= 40
     with pytest.raises(EncodingError, match="no room"):
         make_windows(tokenise_corpus(corpus, [pair], tokenizer), [pair], 4, 1)

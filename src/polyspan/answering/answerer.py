@@ -32,17 +32,24 @@ class Answers:
         spans: empty where there is none, or none that is sure enough.
         no_answer: probability.
         languages: of the question and of the context, where they were given or guessed.
+        question_cut: whether only the beginning of the question was read: more than half a window it
+            cannot take.
     """
 
     spans: list[Span]
     no_answer: float
     languages: tuple[str, str] | None = None
+    question_cut: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """The form in which answers are written to files and sent over HTTP."""
+        """The form in which answers are written to files; ``question_cut`` is there where it is true."""
         found = [{"answer": s.text, "start": s.start, "end": s.end, "score": s.score} for s in self.spans]
         known = dict(zip(("question_language", "context_language"), self.languages or (), strict=False))
-        return {"answers": found, "no_answer": self.no_answer, **known}
+        return {"answers": found, "no_answer": self.no_answer, **known, **self.warnings()}
+
+    def warnings(self) -> dict[str, bool]:
+        """What went otherwise than was asked for, by name; empty where all was well."""
+        return {"question_cut": True} if self.question_cut else {}
 
 
 @dataclass(frozen=True)
@@ -251,7 +258,9 @@ class Answerer:
             )
         most = None if reading.windows_apart else reading.top_k
         return [
-            Answers([span for span in found.spans[:most] if span.score >= least], found.no_answer, pair)
+            Answers(
+                [span for span in found.spans[:most] if span.score >= least], found.no_answer, pair, found.question_cut
+            )
             for found, pair in zip(predictions, known, strict=True)
         ]
 

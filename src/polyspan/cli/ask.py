@@ -48,6 +48,8 @@ def ask(
         table.add_row(f"{span.score:.3f}", f"{span.start}–{span.end}", Text(CONTROL.sub("�", span.text)))
     console.print(table)
     console.print(f"no answer in this text: {answers.no_answer:.3f}")
+    if answers.question_cut:
+        console.print("only the beginning of the question was read: it takes more than half of what is read at once")
 
 
 def _piped() -> str:

@@ -42,11 +42,13 @@ class Prediction:
         pair: the question and context languages and the id.
         spans: best first; with ``apart`` so for each window, one window after the other.
         no_answer: probability that the context holds no answer.
+        question_cut: whether only the beginning of the question was read, because it takes half a window.
     """
 
     pair: Pair
     spans: list[Span]
     no_answer: float
+    question_cut: bool = False
 
 
 def predict(
@@ -103,7 +105,7 @@ def predict(
         spans, no_answer = rank_spans(
             windows.passage(pair), corpus.context(pair), of_pair[index], top_k, scalings[index], apart
         )
-        predictions.append(Prediction(pair, spans, no_answer))
+        predictions.append(Prediction(pair, spans, no_answer, windows.is_cut(pair)))
     return predictions
 
 

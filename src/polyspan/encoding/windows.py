@@ -80,6 +80,10 @@ class Windows:
             total.update(column.tobytes())
         return total.hexdigest()
 
+    def is_cut(self, pair: Pair) -> bool:
+        """Whether the end of this pair's question stands in no window."""
+        return len(self.tokenised.questions[pair.id, pair.question_language].ids) > self.question_limit
+
     def lengths(self) -> NDArray[np.int32]:
         """(windows,), tokens of each window, special tokens included."""
         context: NDArray[np.int32] = self.end - self.begin

@@ -91,6 +91,7 @@ def make_router(settings: Settings, host: ModelHost) -> APIRouter:
             {
                 "answers": [{"answer": s.text, "start": s.start, "end": s.end, "score": s.score} for s in one.spans],
                 "no_answer": one.no_answer,
+                **one.warnings(),
             }
             for one in found
         ]

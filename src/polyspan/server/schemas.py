@@ -75,6 +75,9 @@ class AnswerReply(BaseModel):
         description="Empty where no stretch of the context can be an answer, or none is sure enough for `precision`."
     )
     no_answer: float = Field(description="Probability that the context holds no answer.")
+    question_cut: bool = Field(
+        default=False, description="Whether only the beginning of a long question was read; there where it is true."
+    )
 
 
 class AnswerItemsReply(BaseModel):
