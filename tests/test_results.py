@@ -197,6 +197,19 @@ def test_tables_hold_means_over_seeds_and_paired_differences(runs: Path, tmp_pat
     assert [row.cells[0] for row in coefficients.rows] == ["skd-first_hit, ntl 1, T 2", "skd-ap-no-ce, ntl 1, T 2"]
     assert coefficients.rows[0].cells[1:3] == ["0.07", "0.17"]
 
+    _, against, _, _ = all_tables(results, draws=200, baseline="ce-2")
+    assert against.title.startswith("Against ce-2, ")
+    assert {row.cells[1] for row in against.rows} == {"ce, ntl 1"}
+    assert {row.cells[0] for row in against.rows} == {"zero-shot"} | {row.cells[0] for row in over_zero.rows} - {
+        "ce, ntl 1"
+    }
+    printed_as = [polyspan("results", "table", tmp_path, "--draws", 200, *more).stdout for more in ((), ("--latex",))]
+    assert [text.count("**Scores on") for text in printed_as] == [2, 0]
+    assert [text.count("\\begin{table}") for text in printed_as] == [0, 6]
+    assert "ce-9: no run of this name; there are ce-1, ce-2" in refused(
+        "results", "table", tmp_path, "--baseline", "ce-9"
+    )
+
 
 def test_settings_are_named_by_what_is_not_as_usual(runs: Path, tmp_path: Path) -> None:
     for path in runs.glob("*/recipe.yaml"):

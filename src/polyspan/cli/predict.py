@@ -62,11 +62,10 @@ def predict(
         _tell(console, as_json, {"output": str(output), "answers": rows}, f"{rows} answers in {output}")
         return
     part = (process_index() + 1, process_count()) if shard is None else _read_shard(shard)
-    device = join_group()
+    join_group()
     reading = Reading(top_k=top_k, max_answer_len=max_answer_len, precision=precision, guess_languages=guess_languages)
     began = time.monotonic()
     answerer = Answerer(model, check_backend(backend))
-    answerer.loaded.model.to(device)  # type: ignore[arg-type]
     with FileProgress(console) as bar:
         done = predict_file(answerer, data, output, reading, part, on_bad, bar.begin, bar.update)  # type: ignore[arg-type]
     for bad in done.skipped:

@@ -34,14 +34,21 @@ def table(
             help="A Markdown page that gets the tables between its lines <!-- results --> and <!-- /results -->."
         ),
     ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Name of a run: compare all others with it.", show_default="zero-shot")
+    ] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX in place of Markdown.")] = False,
     draws: Annotated[int, typer.Option(min=100, help="Of the bootstrap and the permutation test.")] = 10_000,
 ) -> None:
-    """Print every table of collected results as Markdown: means over seeds, with intervals and differences."""
-    from polyspan.analysis.table import to_markdown
+    """Print every table of collected results: means over seeds, with intervals and differences."""
+    from polyspan.analysis.table import to_latex, to_markdown
     from polyspan.experiments.results import put_between, read_results
     from polyspan.experiments.results_tables import all_tables
 
-    text = "\n".join(to_markdown(table) for table in all_tables(read_results(folder), draws))
+    if into is not None and latex:
+        raise typer.BadParameter("a Markdown page takes no LaTeX", param_hint="--into")
+    write = to_latex if latex else to_markdown
+    text = "\n".join(write(table) for table in all_tables(read_results(folder), draws, baseline))
     if into is None:
         print(text, end="")
     else:

@@ -20,7 +20,7 @@ from polyspan.evaluation.matrix import METRICS, Average, Metric
 from polyspan.evaluation.resampling import holm
 from polyspan.evaluation.rows import Method
 from polyspan.experiments.keys import dotted
-from polyspan.experiments.results import PARTS, Result, Scores
+from polyspan.experiments.results import PARTS, Result, ResultsError, Scores
 
 AVERAGES: tuple[Average, ...] = ("gxlt", "xlt")
 _OF_A_RUN = ("run_dir", "seed", "training.save_steps", "evaluation")
@@ -127,14 +127,22 @@ def scores_table(settings: Sequence[Setting], data: str, draws: int = DRAWS) -> 
     return Table(f"scores-{data}", f"Scores on {data} (%)", columns, rows, notes, groups)
 
 
-def differences_tables(settings: Sequence[Setting], data: str, draws: int = DRAWS) -> list[Table]:
-    """What each setting gains over another, paired by question; one table for each kind of contrast."""
+def differences_tables(
+    settings: Sequence[Setting], data: str, draws: int = DRAWS, baseline: str | None = None
+) -> list[Table]:
+    """What each setting gains over another, paired by question; one table for each kind of contrast.
+
+    Args:
+        settings, data: what is compared on what.
+        draws: of the bootstrap and of the permutation test.
+        baseline: name of a run that all others are compared with, in place of the zero-shot reader.
+    """
     import numpy as np
 
     methods = {id(setting): kept for setting in settings if (kept := setting.method(data)) is not None}
     known = [setting for setting in settings if id(setting) in methods]
     tables = []
-    for title, contrasts in _contrasts(known).items():
+    for title, contrasts in _contrasts(known, baseline).items():
         found = []
         for a, b in contrasts:
             averages = compare(methods[id(a)], methods[id(b)], draws=draws).metrics["f1"].averages
@@ -193,25 +201,39 @@ def coefficient_table(settings: Sequence[Setting]) -> Table | None:
     return Table("coefficients", title, columns, rows)
 
 
-def all_tables(results: Sequence[Result], draws: int = DRAWS) -> list[Table]:
-    """Scores and differences on each data set, then the coefficient."""
+def all_tables(results: Sequence[Result], draws: int = DRAWS, baseline: str | None = None) -> list[Table]:
+    """Scores and differences on each data set, then the coefficient; arguments as in `differences_tables`.
+
+    Raises:
+        ResultsError: there is no run of the baseline's name.
+    """
     settings = settings_of(results)
+    if baseline is not None and not any(_holds(setting, baseline) for setting in settings):
+        names = ", ".join(sorted(result.name for setting in settings for result in setting.results))
+        raise ResultsError(f"{baseline}: no run of this name; there are {names}")
     tables = []
     for name in data_of(settings):
-        tables += [scores_table(settings, name, draws), *differences_tables(settings, name, draws)]
+        tables += [scores_table(settings, name, draws), *differences_tables(settings, name, draws, baseline)]
     coefficients = coefficient_table(settings)
     return tables if coefficients is None else [*tables, coefficients]
 
 
-def _contrasts(settings: Sequence[Setting]) -> dict[str, list[tuple[Setting, Setting]]]:
+def _holds(setting: Setting, name: str) -> bool:
+    return any(result.name == name for result in setting.results)
+
+
+def _contrasts(settings: Sequence[Setting], baseline: str | None) -> dict[str, list[tuple[Setting, Setting]]]:
     """Pairs that answer the paper's claims, by what they ask."""
-    baseline = [setting for setting in settings if setting.first.method == "zero-shot"]
+    if baseline is not None:
+        chosen = [setting for setting in settings if _holds(setting, baseline)]
+        return {f"Against {baseline}": [(a, b) for b in chosen for a in settings if a is not b]}
+    zero_shot = [setting for setting in settings if setting.first.method == "zero-shot"]
     trained = [setting for setting in settings if setting.first.method != "zero-shot"]
     distilled = [setting for setting in trained if setting.first.method.startswith("skd")]
     cross_entropy = [setting for setting in trained if setting.first.method == "ce"]
     constant = [setting for setting in trained if setting.first.method == "skd"]
     return {
-        "Trained against zero-shot": [(a, b) for a in trained for b in baseline],
+        "Trained against zero-shot": [(a, b) for a in trained for b in zero_shot],
         "Self-distillation against cross-entropy on the same examples": [
             (a, b) for a in distilled for b in cross_entropy if _alike(a, b, "objective", "training")
         ],
