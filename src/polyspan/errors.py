@@ -26,6 +26,6 @@ def first_problem(error: ValidationError) -> str:
     return f"{where}: {said}" if where else said
 
 
-def one_line(error: Exception, most: int = 240) -> str:
+def one_line(said: object, most: int = 240) -> str:
     """What another library's error says, on one line of so many characters at most."""
-    return " ".join(str(error).split())[:most]
+    return " ".join(str(said).split())[:most]

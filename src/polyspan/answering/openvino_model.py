@@ -162,7 +162,7 @@ def import_openvino() -> Any:
 def openvino_reason(error: Exception) -> str:
     """What OpenVINO says, without the places in its source that it puts before it."""
     said = " ".join(str(error).split())
-    return one_line(Exception(re.sub(r"(?:Exception from|Check '.*?' failed at) \S+:\d+:", "", said)))
+    return one_line(re.sub(r"(?:Exception from|Check '.*?' failed at) \S+:\d+:", "", said))
 
 
 def _lengthen(given: dict[str, Integers]) -> dict[str, Integers]:
