@@ -64,6 +64,9 @@ def test_a_finished_run_is_not_trained_again_and_another_recipe_is_refused(model
     (tmp_path / "checkpoints/checkpoint-2").mkdir(parents=True)  # as where it was killed while it deleted them
     run_recipe(recipe(model, tmp_path), quiet())
     assert not (tmp_path / "checkpoints").exists()
+    (tmp_path / "recipe.yaml").unlink()
+    with pytest.raises(RunError, match=r"holds a model, and no recipe\.yaml says how it was made"):
+        run_recipe(recipe(model, tmp_path), quiet())
 
 
 def test_a_finished_run_is_not_evaluated_again(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

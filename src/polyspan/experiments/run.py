@@ -241,6 +241,8 @@ def _refuse_other(folder: Path, recipe: Recipe) -> None:
         raise RunError(f"{folder}: cannot be read ({error.strerror})") from error
     if other:
         raise RunError(f"{folder}: holds a run of another recipe ({other}); use another run_dir or delete the folder")
+    if not file.is_file() and (folder / MODEL_FOLDER).is_dir():
+        raise RunError(f"{folder}: holds a model, and no {RECIPE_FILE} says how it was made; use another run_dir")
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         reason = os.strerror(errno.EACCES if there.is_dir() else errno.ENOTDIR)
