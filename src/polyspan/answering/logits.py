@@ -33,18 +33,29 @@ class Logits(nn.Module):
 
 
 def as_logits(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, windows: list[tuple[str, str]]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    windows: list[tuple[str, str]],
+    max_length: int | None = None,
 ) -> tuple[Logits, tuple[Tensor, ...]]:
     """A model in this form, and inputs to trace or try it with.
 
     Args:
         windows: question and context of each.
+        max_length: contexts end where a window has so many tokens.
 
     Returns:
         The model in evaluation mode, and its inputs, each (windows, tokens), padded.
     """
     questions, contexts = zip(*windows, strict=True)
-    encoded = tokenizer(list(questions), list(contexts), padding=True, return_tensors="pt")
+    encoded = tokenizer(
+        list(questions),
+        list(contexts),
+        padding=True,
+        truncation="only_second" if max_length else False,
+        max_length=max_length,
+        return_tensors="pt",
+    )
     names = [name for name in tokenizer.model_input_names if name in encoded]
     return Logits(model, names).eval(), tuple(encoded[name] for name in names)
 
