@@ -75,6 +75,11 @@ def _unigram(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(tiny_unigram(folder / "tokenizer"))
 
 
+def _with_unigram(kind: Any, config: Any, folder: Path, **settings: Any) -> Path:
+    tokenizer = _unigram(folder)
+    return _save(kind, config(vocab_size=len(tokenizer), pad_token_id=1, **settings), tokenizer, folder / "encoder")
+
+
 def bert(folder: Path) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert(folder / "tokenizer"))
     config = BertConfig(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **SIZES)
@@ -91,19 +96,16 @@ def distil_bert(folder: Path) -> Path:
 
 
 def xlm_roberta(folder: Path) -> Path:
-    tokenizer = _unigram(folder)
-    config = XLMRobertaConfig(
-        vocab_size=len(tokenizer), pad_token_id=1, max_position_embeddings=514, type_vocab_size=1, **SIZES
-    )
-    return _save(XLMRobertaModel, config, tokenizer, folder / "xlm-roberta")
+    sizes = {**SIZES, "max_position_embeddings": 514, "type_vocab_size": 1}
+    return _with_unigram(XLMRobertaModel, XLMRobertaConfig, folder, **sizes)
 
 
 def deberta_v2(folder: Path) -> Path:
     """With mDeBERTa's relative positions and no token types."""
-    tokenizer = _unigram(folder)
-    config = DebertaV2Config(
-        vocab_size=len(tokenizer),
-        pad_token_id=1,
+    return _with_unigram(
+        DebertaV2Model,
+        DebertaV2Config,
+        folder,
         type_vocab_size=0,
         relative_attention=True,
         position_buckets=16,
@@ -113,7 +115,6 @@ def deberta_v2(folder: Path) -> Path:
         position_biased_input=False,
         **SIZES,
     )
-    return _save(DebertaV2Model, config, tokenizer, folder / "deberta-v2")
 
 
 def modern_bert(folder: Path) -> Path:
@@ -135,48 +136,40 @@ def modern_bert(folder: Path) -> Path:
 
 def rem_bert(folder: Path) -> Path:
     """Adds whatever mask it gets to its scores: its attention cannot be exchanged."""
-    tokenizer = _unigram(folder)
-    config = RemBertConfig(
-        vocab_size=len(tokenizer), pad_token_id=1, input_embedding_size=16, output_embedding_size=32, **SIZES
-    )
-    return _save(RemBertModel, config, tokenizer, folder / "rem-bert")
+    sizes = {**SIZES, "input_embedding_size": 16, "output_embedding_size": 32}
+    return _with_unigram(RemBertModel, RemBertConfig, folder, **sizes)
 
 
 def mp_net(folder: Path) -> Path:
     """Adds its mask too; positions begin after that of padding."""
-    tokenizer = _unigram(folder)
-    config = MPNetConfig(vocab_size=len(tokenizer), pad_token_id=1, max_position_embeddings=514, **SIZES)
-    return _save(MPNetModel, config, tokenizer, folder / "mp-net")
+    return _with_unigram(MPNetModel, MPNetConfig, folder, max_position_embeddings=514, **SIZES)
 
 
 def jina_v3(folder: Path) -> Path:
     """Turns queries and keys by their positions in fp32."""
-    tokenizer = _unigram(folder)
-    config = JinaEmbeddingsV3Config(vocab_size=len(tokenizer), pad_token_id=1, max_position_embeddings=512, **SIZES)
-    return _save(JinaEmbeddingsV3Model, config, tokenizer, folder / "jina-v3")
+    return _with_unigram(JinaEmbeddingsV3Model, JinaEmbeddingsV3Config, folder, max_position_embeddings=512, **SIZES)
 
 
 def ultra_bert(folder: Path) -> Path:
     """Heads of the queries share those of the keys."""
-    tokenizer = _unigram(folder)
-    config = UltrabertConfig(
-        vocab_size=len(tokenizer),
-        pad_token_id=1,
+    return _with_unigram(
+        UltrabertModel,
+        UltrabertConfig,
+        folder,
         num_key_value_heads=1,
         max_position_embeddings=512,
         sliding_window=32,
         prediction_head_size=32,
         **SIZES,
     )
-    return _save(UltrabertModel, config, tokenizer, folder / "ultra-bert")
 
 
 def mt5(folder: Path) -> Path:
     """An encoder and a decoder, with learnt distances for positions."""
-    tokenizer = _unigram(folder)
-    config = MT5Config(
-        vocab_size=len(tokenizer),
-        pad_token_id=1,
+    return _with_unigram(
+        MT5Model,
+        MT5Config,
+        folder,
         decoder_start_token_id=0,
         d_model=32,
         d_kv=16,
@@ -185,7 +178,6 @@ def mt5(folder: Path) -> Path:
         num_decoder_layers=2,
         num_heads=2,
     )
-    return _save(MT5Model, config, tokenizer, folder / "mt5")
 
 
 ENCODERS: dict[str, Callable[[Path], Path]] = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic import ValidationError
 
 
@@ -29,3 +31,15 @@ def first_problem(error: ValidationError) -> str:
 def one_line(said: object, most: int = 240) -> str:
     """What another library's error says, on one line of so many characters at most."""
     return " ".join(str(said).split())[:most]
+
+
+def first_difference(there: Mapping[str, object], here: Mapping[str, object]) -> str | None:
+    """The first key whose value is another, or is missing, told with both values; None if there is none."""
+    return next(
+        (
+            f"{key} is {there.get(key)} there, {here.get(key)} here"
+            for key in {**here, **there}
+            if there.get(key) != here.get(key)
+        ),
+        None,
+    )

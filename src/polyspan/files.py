@@ -63,13 +63,19 @@ def read_text(path: Path, error: type[PolyspanError], save_as: str = "UTF-8") ->
     """
     try:
         content = path.read_bytes()
-        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise error(f"{path}: is UTF-16, which some programs call Unicode; save it as {save_as}")
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise error(f"{path}: not UTF-8 at byte {problem.start}; save it as {save_as}") from problem
     except OSError as problem:
         raise error(f"{path}: {problem.strerror}") from problem
+    return decoded(content, str(path), error, save_as)
+
+
+def decoded(content: bytes, name: str, error: type[PolyspanError], save_as: str = "UTF-8") -> str:
+    """The text of UTF-8 bytes, with or without a byte order mark; arguments as in `read_text`, and where it is from."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise error(f"{name}: is UTF-16, which some programs call Unicode; save it as {save_as}")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(f"{name}: not UTF-8 at byte {problem.start}; save it as {save_as}") from problem
 
 
 def write_text(path: Path, text: str) -> None:

@@ -42,14 +42,11 @@ class Answers:
     question_cut: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """The form in which answers are written to files; ``question_cut`` is there where it is true."""
+        """The form in which answers are written to files and sent over HTTP; ``question_cut`` is there if true."""
         found = [{"answer": s.text, "start": s.start, "end": s.end, "score": s.score} for s in self.spans]
         known = dict(zip(("question_language", "context_language"), self.languages or (), strict=False))
-        return {"answers": found, "no_answer": self.no_answer, **known, **self.warnings()}
-
-    def warnings(self) -> dict[str, bool]:
-        """What went otherwise than was asked for, by name; empty where all was well."""
-        return {"question_cut": True} if self.question_cut else {}
+        cut = {"question_cut": True} if self.question_cut else {}
+        return {"answers": found, "no_answer": self.no_answer, **known, **cut}
 
 
 @dataclass(frozen=True)

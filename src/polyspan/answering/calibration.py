@@ -82,6 +82,11 @@ class Calibration(_Part):
                 temperature = pair.temperature
         return Scaling(temperature, self.null_slope, self.null_bias)
 
+    @property
+    def highest(self) -> float:
+        """The highest precision that the model was seen to reach; 0 if none."""
+        return self.thresholds[-1].precision if self.thresholds else 0.0
+
     def least_score(self, precision: float) -> float:
         """The least score of an answer when so many are to be right.
 
@@ -91,7 +96,7 @@ class Calibration(_Part):
         for threshold in self.thresholds:
             if threshold.precision >= precision - 1e-9:
                 return threshold.score
-        best = f"the highest it reaches is {self.thresholds[-1].precision:g}" if self.thresholds else "it reaches none"
+        best = f"the highest it reaches is {self.highest:g}" if self.thresholds else "it reaches none"
         raise CalibrationError(f"{self.model} was not seen to reach a precision of {precision:g}; {best}")
 
     def save(self, folder: Path) -> Path:

@@ -33,9 +33,12 @@ def ask(
 
     from polyspan.answering import Answerer, AskedError
     from polyspan.answering.backend import check_backend
-    from polyspan.files import read_text
+    from polyspan.files import decoded, read_text
 
-    context = _piped() if str(context_file) == "-" else read_text(context_file, AskedError)
+    if str(context_file) == "-":
+        context = decoded(sys.stdin.buffer.read(), "standard input", AskedError)
+    else:
+        context = read_text(context_file, AskedError)
     answers = Answerer(model, check_backend(backend)).answer(question, context, top_k)
     if as_json:
         print(json.dumps(answers.to_dict(), ensure_ascii=False))
@@ -50,12 +53,3 @@ def ask(
     console.print(f"no answer in this text: {answers.no_answer:.3f}")
     if answers.question_cut:
         console.print("only the beginning of the question was read: it takes more than half of what is read at once")
-
-
-def _piped() -> str:
-    from polyspan.answering import AskedError
-
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as problem:
-        raise AskedError(f"standard input: not UTF-8 at byte {problem.start}") from problem

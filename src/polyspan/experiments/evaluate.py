@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from polyspan.corpus.load import guess_kind, is_shipped, load_corpus
 from polyspan.corpus.model import CorpusError
+from polyspan.errors import first_difference
 from polyspan.evaluation.normalise import ScoringError
 from polyspan.evaluation.record import EVALUATION_FILE, EvaluationRecord, full_path
 from polyspan.evaluation.rows import PREDICTIONS
@@ -152,11 +153,4 @@ def what_differs(
     asked = {**evaluation.model_dump(), "path": full_path(evaluation.path), "kind": kind, "backend": backend}
     if model is not None:
         asked = {"model": full_path(model), **asked}
-    return next(
-        (
-            f"{name} is {other} there, {here} here"
-            for name, here in asked.items()
-            if (other := getattr(there, name)) != here
-        ),
-        None,
-    )
+    return first_difference({name: getattr(there, name) for name in asked}, asked)

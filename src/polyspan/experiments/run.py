@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from polyspan.errors import PolyspanError
+from polyspan.errors import PolyspanError, first_difference
 from polyspan.experiments.environment import describe_environment
 from polyspan.experiments.evaluate import SCORES, evaluate_model, is_evaluated, read_scores
 from polyspan.experiments.keys import dotted
@@ -279,11 +279,4 @@ def _claim(folder: Path, recipe: Recipe) -> None:
 def _first_difference(there: Recipe, here: Recipe) -> str | None:
     """Where a run folder was moved to does not matter."""
     old, new = (dotted(recipe.model_dump(mode="json", exclude={"run_dir"})) for recipe in (there, here))
-    return next(
-        (
-            f"{key} is {old.get(key)} there, {new.get(key)} here"
-            for key in {**new, **old}
-            if old.get(key) != new.get(key)
-        ),
-        None,
-    )
+    return first_difference(old, new)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig
 
+from polyspan.errors import first_difference
 from polyspan.models.errors import ModelError
 from polyspan.models.load import LoadedModel, load_reader
 
@@ -50,12 +51,8 @@ def average_models(names: Sequence[str], shares: Sequence[float] | None = None) 
         weights = dict(loaded.model.named_parameters())
         if total and {key: value.shape for key, value in weights.items()} != {k: v.shape for k, v in total.items()}:
             raise ModelError(f"{name}: not of the same shape as {names[0]}")
-        here, there = (_computing(model.model.config) for model in (loaded, first))
-        if differs := next((key for key in {**there, **here} if here.get(key) != there.get(key)), None):
-            raise ModelError(
-                f"{name}: computes otherwise than {names[0]} ({differs} is {there.get(differs)} there,"
-                f" {here.get(differs)} here)"
-            )
+        if differs := first_difference(_computing(first.model.config), _computing(loaded.model.config)):
+            raise ModelError(f"{name}: computes otherwise than {names[0]} ({differs})")
         if loaded.tokenizer.get_vocab() != first.tokenizer.get_vocab():
             raise ModelError(f"{name}: its tokeniser has other tokens than that of {names[0]}")
         for key, value in weights.items():

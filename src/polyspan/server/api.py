@@ -87,14 +87,7 @@ def make_router(settings: Settings, host: ModelHost) -> APIRouter:
             host.refuse_unreached(wanted, many)
             found = await unless_gone(request, limits.answer_seconds, host.answer(wanted))
         metrics.questions.inc(len(found))
-        replies = [
-            {
-                "answers": [{"answer": s.text, "start": s.start, "end": s.end, "score": s.score} for s in one.spans],
-                "no_answer": one.no_answer,
-                **one.warnings(),
-            }
-            for one in found
-        ]
+        replies = [one.to_dict() for one in found]
         return JSONResponse({"items": replies} if many else replies[0])
 
     @router.get(

@@ -163,7 +163,8 @@ class Batcher:
 
     def _wanted_of(self, answers: Answers, wanted: Wanted) -> Answers:
         least = self.answerer.least_score(wanted.precision)
-        return replace(answers, spans=[span for span in answers.spans[: wanted.top_k] if span.score >= least])
+        spans = [span for span in answers.spans[: wanted.top_k] if span.score >= least]
+        return replace(answers, spans=spans, languages=None)  # who asks has said them
 
     def _note(self, windows: int, seconds: float) -> None:
         rate = windows / max(seconds, 1e-6)

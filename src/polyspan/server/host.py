@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from polyspan.answering.answerer import Answers
+from polyspan.answering.asked import AskedError
+from polyspan.answering.calibration import CalibrationError
 from polyspan.server.batching import Batcher
 from polyspan.server.metrics import Metrics
 from polyspan.server.refusal import Refusal
@@ -99,15 +101,17 @@ class ModelHost:
         Raises:
             Refusal: not that of this one, or the model is not loaded.
         """
-        calibration = self.ready_batcher().answerer.calibration
-        reached = (
-            max((threshold.precision for threshold in calibration.thresholds), default=0.0) if calibration else None
-        )
+        answerer = self.ready_batcher().answerer
         for at, item in enumerate(wanted):
-            if item.precision is not None and (reached is None or item.precision > reached + 1e-9):
-                why = "is not calibrated" if reached is None else f"was not seen to reach more than {reached:g}"
+            try:
+                answerer.least_score(item.precision)
+            except (AskedError, CalibrationError) as error:
+                known = answerer.calibration
+                why = f"was not seen to reach more than {known.highest:g}" if known else "is not calibrated"
                 field = f"items.{at}.precision" if many else "precision"
-                raise Refusal(409, "precision", f"no precision of {item.precision:g}: the model {why}", field)
+                raise Refusal(
+                    409, "precision", f"no precision of {item.precision:g}: the model {why}", field
+                ) from error
 
     async def answer(self, wanted: list[Wanted]) -> list[Answers]:
         """Answers, in the order of the questions.
