@@ -16,12 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax
 
 from polyspan.corpus.model import Pair
 from polyspan.encoding.predict import read_windows
 from polyspan.encoding.windows import Windows
-from polyspan.objectives.masking import masked
 
 TeacherQuestion = Literal["same", "context", "source", "ensemble"]
 
@@ -53,10 +51,10 @@ class _Reading:
     """What the teacher said of one context.
 
     Attributes:
-        tokens: (2, context tokens), mean over questions of the log-probability of each token as
-            the start and as the end.
-        windows: by question language, its windows: begin, end, and (2,), log-probability of the
-            first special token.
+        tokens: (2, context tokens), mean over questions of the logit of each token as the start and
+            as the end.
+        windows: by question language, its windows: begin, end, and (2,), logits of the first
+            special token.
     """
 
     tokens: NDArray[np.float32]
@@ -64,13 +62,14 @@ class _Reading:
 
 
 class ParallelTeacher:
-    """Log-probabilities of a teacher's generation, kept by seed and context language.
+    """Logits of a teacher's generation, kept by seed and context language.
 
     The teacher reads whole contexts in windows of its own, once a generation; a token that stands
-    in several windows has the log-probability of the one where it stands furthest from the edge.
-    Over several questions the mean of log-probabilities is taken (a geometric mean of the
-    distributions: what one question rules out stays out). The student's window takes the stretch
-    that it sees, wherever its own windows begin.
+    in several windows has the logit of the one where it stands furthest from the edge. Over several
+    questions the mean of logits is taken (a geometric mean of the distributions: what one question
+    rules out stays out). The student's window takes the stretch that it sees, wherever its own
+    windows begin; a distribution it becomes there, so that what several windows say of one text is
+    weighed as the model weighs it, and not each as if the answer were in it.
 
     The number of teacher passes is that of distinct pairs, at most the student's in one epoch.
 
@@ -96,11 +95,8 @@ class ParallelTeacher:
             self._readings.setdefault((pair.id, pair.context_language), fresh).windows[pair.question_language] = []
         if self.progress is not None:
             self.progress(0, int(self.windows.lengths().sum()))
-        for indices, batch, starts, ends in read_windows(teacher, self.windows, batch_tokens, self.progress):
-            mask = batch.context_mask.to(starts.device)
-            mask[:, 0] = True
-            heads = [log_softmax(masked(logits, mask), dim=-1).cpu().numpy() for logits in (starts, ends)]
-            said = np.stack(heads, axis=1)
+        for indices, _, starts, ends in read_windows(teacher, self.windows, batch_tokens, self.progress):
+            said = torch.stack([starts, ends], dim=1).cpu().numpy()
             for row, index in enumerate(indices):
                 pair = self.windows.pairs[self.windows.pair_index[index]]
                 begin, end = int(self.windows.begin[index]), int(self.windows.end[index])
@@ -115,7 +111,7 @@ class ParallelTeacher:
         self.generation = generation
 
     def logits(self, indices: Sequence[int], length: int) -> tuple[Tensor, Tensor]:
-        """Start and end log-probabilities of these windows of the student, each (batch, length).
+        """Start and end logits of these windows of the student, each (batch, length).
 
         Context tokens and the first special token have values; the rest is 0 and must be masked.
         """
