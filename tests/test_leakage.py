@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from polyspan.analysis.facts import leakage_lines
 from polyspan.cli.main import app, run
 from polyspan.corpus import Answer, CorpusError, ParallelCorpus, Passage, Seed, load_corpus
 from polyspan.corpus.leakage import Leakage, _shingles, _tokens, find_leakage
@@ -74,7 +75,7 @@ def test_case_punctuation_width_and_space_make_no_difference() -> None:
 
 
 def test_translations_are_known_by_id_even_if_the_language_is_not_said() -> None:
-    first, second, third = (f"{number:012x}" for number in range(3))
+    first, second, third = (f"{number:024x}" for number in range(3))
     train = corpus("train", [(first, "es", "¿Quién?", "Un texto."), (second, "es", "¿Dónde?", "Otro texto.")])
     for language in ("ru", "es"):
         test = corpus("test", [(first, language, "Кто?", "Текст."), (third, language, "Где?", "Другой.")])
@@ -89,6 +90,48 @@ def test_sets_that_number_their_questions_share_an_id_by_chance() -> None:
     assert counts(find_leakage(train, test)) == (1, 0, 0, 1), "the second may be a translation"
     typo = corpus("test", [("1", "en", "Who opened that bridge?", "A bridge.")])
     assert counts(find_leakage(train, typo)) == (1, 0, 0, 1)
+
+
+def test_counted_ids_may_be_long_and_digests_need_no_words() -> None:
+    for id_, expected in (("question-1", (0, 0, 0, 0)), ("56be4db0acb8001400a502ec", (1, 0, 0, 1))):
+        train = corpus("train", [(id_, "en", "Who opened the bridge?", "The bridge.")])
+        test = corpus("test", [(id_, "en", "Where do whales sleep?", "In the sea.")])
+        assert counts(find_leakage(train, test)) == expected
+
+
+def test_vowels_of_india_are_part_of_their_words() -> None:
+    assert _tokens("हिन्दी भाषा की किताब।") == ["हिन्दी", "भाषा", "की", "किताब"]
+    assert _tokens("தமிழ் மொழி") == ["தமிழ்", "மொழி"]
+    assert _tokens("দুই বই") == ["দুই", "বই"]
+    one, other = corpus("a", [("1", "hi", "?", "दिन")]), corpus("b", [("2", "hi", "?", "दान")])
+    assert counts(find_leakage(one, other))[1] == 0, "day and gift are two words"
+
+
+def test_texts_without_words_are_not_the_same() -> None:
+    one, other = corpus("a", [("1", "en", "?", "!!! \u2603")]), corpus("b", [("2", "en", "?", "\u2014 \u2605")])
+    assert counts(find_leakage(one, other)) == (0, 0, 0, 0)
+
+
+def test_what_shipped_readers_have_seen_is_known_by_name(tmp_path: Path) -> None:
+    asked = Evaluation(path="commons/test"), Evaluation(path=str(tmp_path / "XQuAD.csv"), kind="table")
+    (tmp_path / "XQuAD.csv").write_text("id,language,context,question,answer\n1,en,A bridge.,What?,bridge\n")
+    console, file = noted()
+    check_evaluation("polyspan-small", asked[0], None, "fail", console)
+    check_evaluation("polyspan-qa-en", asked[1], None, "fail", console)
+    assert file.getvalue() == ""
+    check_evaluation("polyspan-small", asked[1], tmp_path / "out", "warn", console)
+    assert "polyspan-small was trained on questions of" in file.getvalue()
+    written = json.loads((tmp_path / "out" / "leakage.json").read_text())
+    assert [line["clean"] for line in leakage_lines(written)] == [False, None]
+    with pytest.raises(LeakageError, match="polyspan-small was trained on questions of"):
+        check_evaluation("polyspan-small", asked[1], None, "fail", console)
+
+
+def test_a_hub_reader_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.json").write_text('{"architectures": ["XLMRobertaForQuestionAnswering"]}')
+    monkeypatch.setattr("polyspan.experiments.leakage.model_folder", lambda name: tmp_path)
+    with pytest.raises(LeakageError, match="what some/reader was trained on could not be compared"):
+        check_evaluation("some/reader", Evaluation(path="commons/test"), None, "fail", noted()[0])
 
 
 def test_vowel_marks_make_no_difference() -> None:

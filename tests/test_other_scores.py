@@ -118,6 +118,11 @@ def test_squad_v2_by_hand() -> None:
     }
 
 
+def test_it_can_be_best_that_no_answer_stands() -> None:
+    found = v2([(True, 0, 0.0, True), (False, 0, 0.0, True), (False, 0, 0.0, True), (False, 0, 0.0, True)])
+    assert (found["best_exact"], found["best_exact_thresh"]) == (75.0, -1.0)
+
+
 row = st.tuples(st.booleans(), st.sampled_from([0.0, 0.25, 1.0]), st.sampled_from([0.0, 0.2, 0.5, 1.0]), st.booleans())
 
 
@@ -132,7 +137,7 @@ def test_best_threshold_is_the_best_of_all(rows: list[tuple[bool, float, float, 
         return 100 * total / len(rows)
 
     found = v2(rows)
-    candidates = [0.0, *(no_answer for _, _, no_answer, _ in rows)]
+    candidates = [-1.0, *(no_answer for _, _, no_answer, _ in rows)]
     assert found["best_f1"] == pytest.approx(max(map(at, candidates)))
     assert at(float(found["best_f1_thresh"])) == pytest.approx(found["best_f1"])
     for name, has in (("HasAns", True), ("NoAns", False)):

@@ -19,6 +19,7 @@ import pytest
 
 from polyspan.analysis.browser import browser_data, utf16
 from polyspan.analysis.facts import commands
+from polyspan.analysis.languages import direction, language_name
 from polyspan.analysis.report import all_tables, write_report
 from polyspan.analysis.run_tables import difference_table
 from polyspan.analysis.runs import ReportError, read_runs
@@ -244,6 +245,7 @@ def test_marked_spans_are_the_texts_in_javascript_offsets(report: Report) -> Non
 
 def test_languages_have_their_direction(report: Report) -> None:
     assert report.page.data["languages"] == {"ar": ["Arabic", "rtl"], "de": ["German", "ltr"], "en": ["English", "ltr"]}
+    assert {(language_name(code), direction(code)) for code in ("ar_EG", "AR", "ar-EG")} == {("Arabic", "rtl")}
 
 
 def test_utf16_counts_as_javascript_does() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from polyspan.analysis.paper import load_paper
+from polyspan.analysis.runs import published_mlqa
 from polyspan.analysis.table import Number, Table
 from polyspan.corpus import load_corpus
 from polyspan.corpus.model import Pair
@@ -18,13 +19,13 @@ from polyspan.encoding.predict import Prediction
 from polyspan.encoding.spans import Span
 from polyspan.evaluation.compare import compare
 from polyspan.evaluation.evaluate import limit_pairs, score_rows, write_predictions
-from polyspan.evaluation.matrix import ScoreMatrix, one_decimal
+from polyspan.evaluation.matrix import RowScore, ScoreMatrix, one_decimal
 from polyspan.evaluation.record import EvaluationRecord, full_path
 from polyspan.evaluation.rows import Method, read_rows
 from polyspan.experiments.recipe import Recipe, dump_recipe
 from polyspan.experiments.reproduce import ORDER, ZERO_SHOT, plan_steps, row_names, run_steps
-from polyspan.experiments.results import PARTS, ResultsError, collect, read_results
-from polyspan.experiments.results_figures import draw_results
+from polyspan.experiments.results import PARTS, ResultsError, collect, put_between, read_results
+from polyspan.experiments.results_figures import draw_results, mean_matrix
 from polyspan.experiments.results_tables import AVERAGES, all_tables, settings_of
 from test_cli import polyspan, refused
 from tiny_models import tiny_bert
@@ -274,6 +275,38 @@ def test_the_tables_of_a_page_are_replaced_and_the_rest_stays(runs: Path, tmp_pa
     assert printed.strip() in text
 
 
+def test_a_page_keeps_its_line_ends(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_bytes("# Ä\r\n<!-- results -->\r\nold\r\n<!-- /results -->\r\nend\r\n".encode())
+    put_between(page, "| a |\n| - |")
+    expected = "# Ä\r\n<!-- results -->\r\n\r\n| a |\r\n| - |\r\n<!-- /results -->\r\nend\r\n"
+    assert page.read_bytes() == expected.encode()
+    page.write_bytes("# Ä\n<!-- results -->\n<!-- /results -->\n".encode("latin-1"))
+    with pytest.raises(ResultsError, match=r"page\.md: not UTF-8 at byte 2"):
+        put_between(page, "x")
+
+
+def test_runs_that_were_asked_different_pairs_have_no_mean() -> None:
+    def matrix(*pairs: tuple[str, str]) -> ScoreMatrix:
+        return ScoreMatrix.from_rows([RowScore("1", *pair, 1.0, 1.0) for pair in pairs])
+
+    with pytest.raises(ResultsError, match="different pairs of languages"):
+        mean_matrix([matrix(("de", "en"), ("en", "en")), matrix(("en", "en"))])
+
+
+def test_the_papers_averages_stand_beside_those_of_the_same_pairs_only() -> None:
+    languages = load_paper().languages
+
+    def part(path: str, asked: Iterable[str]) -> str | None:
+        rows = [RowScore("1", question, context, 1.0, 1.0) for question in asked for context in languages]
+        return published_mlqa(path, ScoreMatrix.from_rows(rows))
+
+    assert part("MLQA_V1/dev", languages) == part("mlqa/dev", languages) == "mlqa-dev"
+    assert part("mlqa/test", languages) == "mlqa-test"
+    assert part("mlqa/dev", ["en"]) is None
+    assert part("mlqa/dev, first 4 of each pair", languages) is None
+
+
 def test_figures_of_collected_results(runs: Path, tmp_path: Path) -> None:
     for path in runs.glob("*-2/recipe.yaml"):  # another ntl instead of another seed
         text = path.read_text(encoding="utf-8").replace("target_languages: 1", "target_languages: 3")
@@ -350,6 +383,12 @@ def test_what_cannot_be_collected_or_read_is_one_line(runs: Path, tmp_path: Path
     (tmp_path / "broken/x.json").write_text('{"name": 1}', encoding="utf-8")
     assert "x.json" in refused("results", "table", tmp_path / "broken")
     (tmp_path / "page.md").write_text("no marks", encoding="utf-8")
+    polyspan("results", "collect", runs / "skd-1", "--output", tmp_path / "results")
+    for path in (tmp_path / "results/rows").iterdir():
+        content = bytearray(path.read_bytes())
+        content[20:60] = bytes(reversed(content[20:60]))
+        path.write_bytes(content)
+    assert "collect the runs again" in refused("results", "table", tmp_path / "results")
     polyspan("results", "collect", runs / "skd-1", "--output", tmp_path / "results")
     assert "<!-- results -->" in refused("results", "table", tmp_path / "results", "--into", tmp_path / "page.md")
 

@@ -64,6 +64,7 @@ def leakage_lines(found: Mapping[str, Any]) -> list[dict[str, Any]]:
                 f" {without_paths(entry['why'])}.",
             }
         )
+    lines += [{"clean": False, "text": f"{without_paths(known)}."} for known in found.get("by_name", [])]
     origins = ", ".join(data_name(str(origin)) for origin in found.get("origins", []))
     if origins:
         lines.append({"clean": None, "text": f"What {origins} was trained on before is told by no recipe here."})

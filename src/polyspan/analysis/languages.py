@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from polyspan.evaluation.normalise import primary_language
+
 _NAMES = """
 af Afrikaans; am Amharic; ar Arabic; az Azerbaijani; be Belarusian; bg Bulgarian; bn Bengali; ca Catalan;
 cs Czech; cy Welsh; da Danish; de German; el Greek; en English; es Spanish; et Estonian; eu Basque;
@@ -22,9 +24,9 @@ RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ps", "sd", "ug", "ur", "yi"})
 
 def language_name(code: str) -> str:
     """The English name; the code itself where it is not known."""
-    return LANGUAGE_NAMES.get(code.split("-")[0], code)
+    return LANGUAGE_NAMES.get(primary_language(code), code)
 
 
 def direction(code: str) -> str:
     """``rtl`` or ``ltr``, as HTML writes it."""
-    return "rtl" if code.split("-")[0] in RIGHT_TO_LEFT else "ltr"
+    return "rtl" if primary_language(code) in RIGHT_TO_LEFT else "ltr"

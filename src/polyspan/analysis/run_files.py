@@ -101,6 +101,7 @@ class LeakageFile(_Shape):
 
     compared: list[_Compared]
     not_compared: list[_NotCompared] = []
+    by_name: list[str] = []
     origins: list[str] = []
 
 

@@ -42,7 +42,7 @@ def ranks_table(group: Group, index: int) -> Table | None:
             rows.append(Row([label, None, *shown, None, plain(100 * printed[0] / sum(printed))], "paper"))
     notes = [
         "Counts of rows, in brackets per cent of those asked. Correct is the same string as a gold answer, not"
-        " normalised, so that these rates are below EM.",
+        " normalised, so that the rate at rank 1 is at most EM.",
         *([paper_note(run)] if rows[-1].source == "paper" else []),
     ]
     groups = [("", 2), ("rank", ranks.depth), ("", 2)]

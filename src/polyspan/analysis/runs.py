@@ -113,12 +113,8 @@ class Run:
         if record is None:
             return None
         path = Path(record.path)
-        if record.kind == "mlqa" and path.name in {"dev", "test"}:
-            languages = load_paper().languages
-            whole = set(product(languages, languages)), set(zip(languages, languages, strict=True))
-            if self.matrix.cells.keys() not in whole:
-                return None
-            return "mlqa-dev" if path.name == "dev" else "mlqa-test"
+        if record.kind == "mlqa":
+            return published_mlqa(record.path, self.matrix)
         if record.kind == "xquad" and "xquad" in str(path).lower():
             return "xquad"
         return "tydiqa-goldp" if record.kind == "tydiqa" else None
@@ -216,6 +212,16 @@ def data_name(path: str) -> str:
 def without_paths(sentence: str) -> str:
     """The same with absolute paths cut to their last two parts; of paths with spaces those before a space."""
     return re.sub(r"(?<![\w/])/[^\s:;,]+", lambda found: data_name(found[0]), sentence)
+
+
+def published_mlqa(path: str, matrix: ScoreMatrix) -> DataSet | None:
+    """Which part of MLQA with averages in the paper this is; None where not all of their pairs were asked."""
+    languages = load_paper().languages
+    whole = set(product(languages, languages)), set(zip(languages, languages, strict=True))
+    if matrix.cells.keys() not in whole:
+        return None
+    parts: dict[str, DataSet] = {"dev": "mlqa-dev", "test": "mlqa-test"}
+    return parts.get(Path(path).name)
 
 
 def without_homes(tree: Any) -> Any:

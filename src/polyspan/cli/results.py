@@ -42,11 +42,13 @@ def table(
 ) -> None:
     """Print every table of collected results: means over seeds, with intervals and differences."""
     from polyspan.analysis.table import to_latex, to_markdown
-    from polyspan.experiments.results import put_between, read_results
+    from polyspan.experiments.results import around_marks, put_between, read_results
     from polyspan.experiments.results_tables import all_tables
 
     if into is not None and latex:
         raise typer.BadParameter("a Markdown page takes no LaTeX", param_hint="--into")
+    if into is not None:
+        around_marks(into)  # a page that cannot take them is told of before they are computed
     write = to_latex if latex else to_markdown
     text = "\n".join(write(table) for table in all_tables(read_results(folder), draws, baseline))
     if into is None:

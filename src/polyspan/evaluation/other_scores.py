@@ -90,7 +90,8 @@ def squad_v2(
         the same over the rows whose context holds an answer, and over the others.
     ``best_*`` and ``best_*_thresh``
         the best that a threshold gives: an answer stands where its ``no_answer`` is at most the
-        threshold. Chosen on these same rows, so it is an upper bound.
+        threshold, which is -1 where it is best that none stands. Chosen on these same rows, so it is
+        an upper bound.
     """
     import numpy as np
 
@@ -108,7 +109,7 @@ def squad_v2(
                 found[f"{part}_total"] = int(members.sum())
         # Below every threshold all rows are left without an answer, which is right where there is none.
         gain = np.where(has_answer, scores, -1.0 * is_named)
-        thresholds, place = np.unique(np.append(no_answer, 0.0), return_inverse=True)
+        thresholds, place = np.unique(np.append(no_answer, -1.0), return_inverse=True)
         totals = (~has_answer).sum() + np.cumsum(np.bincount(place, np.append(gain, 0.0)))
         top = int(totals.argmax())
         best[f"best_{name}"] = _percent(totals[top] / len(rows))

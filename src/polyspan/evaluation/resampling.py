@@ -94,7 +94,8 @@ def bootstrap(
 
     Clusters that share no pair of languages with others, even through third ones, are drawn among
     themselves: where each question is asked in one language, every draw has as many of each language as
-    there are, and none is without one.
+    there are, and none is without one. A cluster that is alone there, of which no draw could say anything,
+    is drawn with the largest of these groups.
 
     Args:
         quantities: what to estimate.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from polyspan.corpus.load import guess_kind, is_shipped, load_corpus
 from polyspan.corpus.model import CorpusError
-from polyspan.errors import first_difference
+from polyspan.errors import Difference, first_difference
 from polyspan.evaluation.normalise import ScoringError
 from polyspan.evaluation.record import EVALUATION_FILE, EvaluationRecord, full_path
 from polyspan.evaluation.rows import PREDICTIONS
@@ -141,7 +141,7 @@ def refuse_other_evaluation(folder: Path, model: str, evaluation: Evaluation, ba
 
 def what_differs(
     there: EvaluationRecord, model: str | None, evaluation: Evaluation, backend: str = "torch"
-) -> str | None:
+) -> Difference | None:
     """The first thing in which an evaluation is another than the recorded one; None if it is the same.
 
     Args:

@@ -17,6 +17,7 @@ from polyspan.errors import PolyspanError
 from polyspan.experiments.prepare import prepare
 from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Evaluation, Recipe, RecipeError, load_recipe
 from polyspan.files import write_text
+from polyspan.models.load import model_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 LEAKAGE_FILE = "leakage.json"
 AVERAGE_FILE = "average.json"
 """In the folder of an averaged model: of which it is one."""
+TRAINED_ON = {"polyspan-qa-en": ("squad",), "polyspan-small": ("squad", "xquad")}
+"""Names of the data sets that shipped readers were trained on, of SQuAD its train part."""
 Policy = Literal["fail", "warn", "ignore"]
 
 
@@ -108,11 +111,11 @@ class Guard:
             self.console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
         if self.found and self.found[0].near_passages is None:
             self.console.print("leakage: near copies were not looked for: pip install 'polyspan\\[leakage]'")
-        leaks = [leakage for leakage in self.found if leakage]
+        leaks = [*(str(leakage) for leakage in self.found if leakage), *self._known_by_name()]
         if leaks and self.policy == "fail":
-            raise LeakageError(f"leakage: {'; '.join(map(str, leaks))} (--leakage warn goes on all the same)")
+            raise LeakageError(f"leakage: {'; '.join(leaks)} (--leakage warn goes on all the same)")
         if self.policy == "fail":
-            untold = [origin for origin in self.origins if _is_a_reader(Path(origin))]
+            untold = [origin for origin in self.origins if origin not in TRAINED_ON and _is_a_reader(origin)]
             unknown = [*(entry["model"] for entry in self.not_compared), *untold]
             if unknown:
                 raise LeakageError(
@@ -123,6 +126,16 @@ class Guard:
             line = f"leakage: {leakage}; scores will be too good"
             self.console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
+    def _known_by_name(self) -> list[str]:
+        """What shipped readers have seen of the test set, as far as its name tells."""
+        path = str(self.evaluation.path).lower()
+        marks = {"squad": "train-v1.1", "xquad": "xquad"}
+        return [
+            f"{origin} was trained on questions of {self.evaluation.path}"
+            for origin in self.origins
+            if any(marks[name] in path for name in TRAINED_ON.get(origin, ()))
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         return {
@@ -130,6 +143,7 @@ class Guard:
             "test": self.evaluation.path,
             "compared": [leakage.to_dict() for leakage in self.found],
             "not_compared": self.not_compared,
+            "by_name": self._known_by_name(),
             "origins": self.origins,
         }
 
@@ -237,10 +251,13 @@ def _from_its_place(recipe: Recipe, file: Path) -> Recipe:
     return recipe.model_copy(update={"model": placed(recipe.model), "data": data})
 
 
-def _is_a_reader(folder: Path) -> bool:
-    """Whether this is a folder with a model that somebody has trained to answer, unlike an encoder."""
+def _is_a_reader(model: str) -> bool:
+    """Whether this is a model that somebody has trained to answer, unlike an encoder, as far as is known here."""
     try:
+        folder = model_folder(model)
+        if folder is None:
+            return False
         kinds = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, PolyspanError):
         return False
     return any(str(kind).endswith("QuestionAnswering") for kind in kinds or ())

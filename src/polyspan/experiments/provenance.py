@@ -10,7 +10,7 @@ from polyspan.analysis.runs import data_name
 from polyspan.corpus.load import guess_kind, is_shipped
 from polyspan.corpus.publishers import DATA_SETS
 from polyspan.errors import PolyspanError
-from polyspan.experiments.leakage import model_history
+from polyspan.experiments.leakage import TRAINED_ON, model_history
 from polyspan.experiments.recipe import Recipe
 
 E5_SMALL = "intfloat/multilingual-e5-small"
@@ -80,12 +80,12 @@ def provenance(recipe: Recipe) -> Provenance:
     recipes = [recipe, *(earlier for _, earlier in model_history(recipe.model))]
     origin = recipes[-1].model
     found: list[Source] = []
-    if origin.startswith("polyspan-"):  # shipped models: the embedded encoder after these data
-        found = [published_source(name) for name in ("squad", *(["xquad"] if origin == "polyspan-small" else []))]
+    if origin in TRAINED_ON:  # shipped models: the embedded encoder after these data
+        found = [published_source(name) for name in TRAINED_ON[origin]]
     for trained in reversed(recipes):
         found += _trained_on(trained)
     unique = list(dict.fromkeys(found))
-    encoder = E5_SMALL if origin == "embedded" or origin.startswith("polyspan-") else origin
+    encoder = E5_SMALL if origin == "embedded" or origin in TRAINED_ON else origin
     if Path(origin).exists() or encoder.count("/") != 1:
         return Provenance(None, None, unique)
     return Provenance(encoder, ENCODERS.get(encoder), unique)

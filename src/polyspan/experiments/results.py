@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from polyspan.errors import PolyspanError
 from polyspan.evaluation.compare import score_intervals
 from polyspan.evaluation.matrix import METRICS, RowScore, ScoreMatrix
 from polyspan.evaluation.rows import PREDICTIONS, Method
-from polyspan.files import write_aside, write_text
+from polyspan.files import read_text, write_aside, write_text
 
 ROWS = "rows"
 COLUMNS = ["id", "question_language", "context_language", "f1", "em"]
@@ -69,7 +70,7 @@ class Scores:
                     )
                     for row in csv.DictReader(file)
                 ]
-        except (OSError, EOFError, KeyError, TypeError, ValueError, csv.Error) as error:
+        except (OSError, EOFError, KeyError, TypeError, ValueError, csv.Error, zlib.error) as error:
             raise ResultsError(f"{self.rows}: cannot be read ({error}); collect the runs again") from error
 
 
@@ -278,16 +279,25 @@ def _read_scores(tree: Mapping[str, Any], folder: Path) -> Scores:
 
 
 def put_between(page: Path, text: str) -> None:
-    """Replace what stands between the two marks of a page; everything else stays.
+    """Replace what stands between the two marks of a page; everything else stays, its kind of line ends too.
 
     Raises:
-        ResultsError: there is no such page, or it has not each mark once.
+        ResultsError: of `around_marks`.
     """
-    try:
-        old = page.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ResultsError(f"{page}: {error.strerror}") from error
+    before, after = around_marks(page)
+    written = f"{BEGIN}\n\n{text}\n{END}"
+    if before.endswith("\r\n"):
+        written = written.replace("\n", "\r\n")
+    write_text(page, before + written + after)
+
+
+def around_marks(page: Path) -> tuple[str, str]:
+    """What stands before and after the two marks of a page.
+
+    Raises:
+        ResultsError: there is no such page, it is no text, or it has not each mark once.
+    """
+    old = read_text(page, ResultsError)
     if old.count(BEGIN) != 1 or old.count(END) != 1 or old.index(BEGIN) > old.index(END):
         raise ResultsError(f"{page}: needs a line {BEGIN} and after it a line {END}, each once")
-    before, after = old.partition(BEGIN)[0], old.partition(END)[2]
-    write_text(page, f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+    return old.partition(BEGIN)[0], old.partition(END)[2]

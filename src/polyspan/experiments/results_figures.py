@@ -12,7 +12,7 @@ from polyspan.analysis.gains import draw_gains
 from polyspan.analysis.heatmap import draw_matrix
 from polyspan.evaluation.compare import DRAWS
 from polyspan.evaluation.matrix import Cell, ScoreMatrix, difference
-from polyspan.experiments.results import Result
+from polyspan.experiments.results import Result, ResultsError
 from polyspan.experiments.results_tables import Setting, data_of, gains_over_zero_shot, settings_of
 from polyspan.experiments.scored_runs import ScoredRun, draw_sweep_figures, scored_run
 
@@ -80,7 +80,16 @@ def _mean_matrix(setting: Setting, data: str) -> ScoreMatrix:
 
 
 def mean_matrix(matrices: Sequence[ScoreMatrix]) -> ScoreMatrix:
-    """The mean of each cell over runs that were asked the same."""
+    """The mean of each cell over runs that were asked the same.
+
+    Raises:
+        ResultsError: they were asked different pairs of languages.
+    """
+    if any(matrix.cells.keys() != matrices[0].cells.keys() for matrix in matrices):
+        raise ResultsError(
+            "runs of one setting were asked different pairs of languages; evaluate them on the same files, and collect"
+            " them again"
+        )
     return ScoreMatrix(
         {
             pair: Cell(

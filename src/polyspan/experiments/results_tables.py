@@ -12,7 +12,8 @@ from typing import Any
 
 from polyspan.analysis.cells import INTERVAL_NOTE, METHODS, SHORT, number, printed_number, source
 from polyspan.analysis.gains import Gain, gain_of
-from polyspan.analysis.paper import load_paper
+from polyspan.analysis.paper import DataSet, load_paper
+from polyspan.analysis.runs import published_mlqa
 from polyspan.analysis.study import Intervals
 from polyspan.analysis.table import Cell, Number, Row, Table, mark_best
 from polyspan.evaluation.compare import DRAWS, Difference, compare, score_intervals
@@ -112,10 +113,10 @@ def scores_table(settings: Sequence[Setting], data: str, draws: int = DRAWS) -> 
             for metric in METRICS
         ]
         rows.append(Row(cells))
-    languages = {language for setting in asked for s in setting.scores(data) for language in s.matrix.context_languages}
     rows = mark_best(rows)
-    if languages == set(load_paper().languages):
-        rows += _paper_rows(data, averages)
+    parts = {published_mlqa(data, scores.matrix) for setting in asked for scores in setting.scores(data)}
+    if "mlqa" in data.lower() and len(parts) == 1 and (published := parts.pop()):
+        rows += _paper_rows(published, averages)
     notes = [
         "G-XLT: mean over all pairs of languages, the diagonal included; XLT: the diagonal's."
         if "gxlt" in averages
@@ -292,15 +293,12 @@ def _intervals(setting: Setting, data: str, draws: int) -> Intervals | None:
     return score_intervals(method, draws=draws)
 
 
-def _paper_rows(data: str, averages: Sequence[Average]) -> list[Row]:
+def _paper_rows(published: DataSet, averages: Sequence[Average]) -> list[Row]:
     paper = load_paper()
-    published = {"mlqa/dev": "mlqa-dev", "mlqa/test": "mlqa-test"}.get(data)
-    if published is None:
-        return []
     rows = []
     for table in (paper.table2, paper.table5):
         for printed in table.rows:
-            scores: Mapping[str, Any] = printed.scores.get(published) or {}  # type: ignore[call-overload]
+            scores: Mapping[str, Any] = printed.scores.get(published) or {}
             if not scores or (table is paper.table5 and printed.method == "ce"):
                 continue
             name = METHODS[printed.method].split(" (")[0] + (", without CE" if table is paper.table5 else "")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from polyspan.errors import PolyspanError, first_difference
+from polyspan.errors import Difference, PolyspanError, first_difference
 from polyspan.experiments.environment import describe_environment
 from polyspan.experiments.evaluate import SCORES, evaluate_model, is_evaluated, read_scores
 from polyspan.experiments.keys import dotted
@@ -276,7 +276,7 @@ def _claim(folder: Path, recipe: Recipe) -> None:
         raise RunError(f"{folder}: cannot be written ({error.strerror})") from error
 
 
-def _first_difference(there: Recipe, here: Recipe) -> str | None:
+def _first_difference(there: Recipe, here: Recipe) -> Difference | None:
     """Where a run folder was moved to does not matter."""
     old, new = (dotted(recipe.model_dump(mode="json", exclude={"run_dir"})) for recipe in (there, here))
     return first_difference(old, new)
