@@ -156,6 +156,8 @@ def test_the_first_answers_do_not_depend_on_how_many(answerer: Answerer) -> None
         ({"max_seq_len": 2}, "max_seq_len"),
         ({"precision": 1.5}, "precision must be between"),
         ({"precision": 0.9}, "not calibrated"),
+        ({"languages": "de"}, "languages are a pair"),
+        ({"languages": ("de", None)}, "languages are a pair"),
     ],
 )
 def test_options_that_make_no_sense(answerer: Answerer, options: dict[str, Any], said: str) -> None:
@@ -244,10 +246,10 @@ def test_calibration_scales_scores_and_keeps_the_order(answerer: Answerer, tmp_p
         )
     inside = [at for at, owner in enumerate(encoded.sequence_ids(0)) if owner == 1]
     starts, ends = out.start_logits[0].tolist(), out.end_logits[0].tolist()
-    for languages, temperature in ((None, 3.0), (("de", "zh"), 9.0), (("zh", "de"), 3.0)):
-        (scaled,) = fitted.answer_many([(question, context)], Reading(top_k=6), languages=[languages])
+    for languages, temperature in ((None, 3.0), (("de", "zh"), 9.0), (["de", "zh"], 9.0), (("zh", "de"), 3.0)):
+        (scaled,) = fitted.answer_many([(question, context)], Reading(top_k=6), languages=[languages])  # type: ignore[list-item]
         assert [(s.start, s.end) for s in scaled.spans] == [(s.start, s.end) for s in raw.spans]
-        assert scaled.languages == languages
+        assert scaled.languages == (languages and tuple(languages))
         total = sum(math.exp(starts[i] / temperature) for i in inside) * sum(
             math.exp(ends[i] / temperature) for i in inside
         )
@@ -301,7 +303,7 @@ def test_a_smaller_window_needs_no_other_stride(answerer: Answerer) -> None:
         answerer.answer("Who?", context, max_seq_len=64, doc_stride=64)
 
 
-@pytest.mark.parametrize("nothing", ["\u200b", "\ufeff", "\x00\x01"])
+@pytest.mark.parametrize("nothing", ["\u200b", "\ufeff", "\x00\x01", "\u200f\u200e"])
 def test_nothing_visible_is_no_answer(answerer: Answerer, nothing: str) -> None:
     assert answerer.answer("Who?", nothing, top_k=5).spans == []
     found = answerer.answer("Who?", f"{nothing}Anna{nothing}", top_k=5).spans

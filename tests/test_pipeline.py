@@ -76,6 +76,13 @@ def test_several_examples_give_a_list_in_order(reader: Answerer, args: tuple[Any
     check(results[1], TEXTS[1])
 
 
+def test_a_context_without_words_gives_a_dictionary_too(reader: Answerer) -> None:
+    result = reader(question="Who?", context="\u200b")
+    assert (result["answer"], result["start"], result["end"]) == ("", 0, 0)
+    assert 0 < result["score"] <= 1
+    assert reader(question="Who?", context="\u200b", top_k=2) == []
+
+
 def test_one_question_many_contexts_and_many_questions_one_context(reader: Answerer) -> None:
     for context, found in zip(TEXTS[:4], reader(question="Who paid?", context=TEXTS[:4]), strict=True):
         check(found, context)

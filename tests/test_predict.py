@@ -19,6 +19,7 @@ from polyspan.answering.calibration import Calibration
 from polyspan.answering.output import OutputError, ResumableOutput, _check_alike, join_shards
 from polyspan.answering.predict_file import CHUNK_RECORDS, predict_file
 from polyspan.answering.records import BadRecord, Record, read_records
+from polyspan.corpus import CorpusError
 from polyspan.files import sha256
 from test_cli import polyspan, refused
 from tiny_models import TEXTS, tiny_bert
@@ -96,6 +97,8 @@ BAD = [
     ('{"language": "\\ud800", "question": "a", "context": "x"}', "language holds half of a surrogate pair"),
     ("[" * 100_000, "JSON that cannot be read"),
     ('{"question": 3, "context": "x"}', "question is not a text but int"),
+    ('{"question": "a", "context": "x", "question_language": "de"}', "belong together"),
+    ('{"question": "a", "context": "x", "language": 5}', "a language is not text"),
 ]
 
 
@@ -445,10 +448,27 @@ def test_progress_counts_up_to_the_end(tiny: Path, tmp_path: Path) -> None:
     assert f"300 answers in {tmp_path / 'out.jsonl'}" in shown
 
 
+def test_empty_lines_may_stand_before_a_table(tmp_path: Path) -> None:
+    for before in ("\n\n", "\r\n", "\ufeff\n", "\nsep=;\n"):
+        separator = ";" if "sep" in before else ","
+        (tmp_path / "in.csv").write_bytes(f"{before}question{separator}context\nWho?{separator}Anna\n".encode())
+        (found,) = read_records(tmp_path / "in.csv")
+        assert isinstance(found, Record)
+        assert (found.line, found.asked.context) == (before.count("\n") + 2, "Anna")
+
+
+def test_utf16_is_told_by_its_name(tmp_path: Path) -> None:
+    for name in ("in.tsv", "in.jsonl"):
+        (tmp_path / name).write_text("question\tcontext\nWho?\tAnna\n", encoding="utf-16")
+        with pytest.raises(CorpusError, match=f"{name}: is UTF-16, which some programs call Unicode"):
+            list(read_records(tmp_path / name))
+
+
 def test_files_that_are_no_questions(tiny: Path, tmp_path: Path) -> None:
     for name, content, said in (
         ("in.txt", "x", "questions are read from"),
         ("in.csv", "frage,text\na,b\n", "no column named 'question'"),
+        ("in.csv", "\n\n", "in.csv: the file is empty"),
         ("in.csv", '"question" ,context\na,b\n', "line 1: not a readable row"),
         ("in.csv", "sep=;\nquestion;text\na;b\n", "line 2: no column named 'context'"),
         ("in.csv", "question,context,context\na,b,c\n", "line 1: two columns are named 'context'"),

@@ -42,7 +42,7 @@ from polyspan.server.examples import load_examples
 from polyspan.server.metrics import Metrics
 from polyspan.server.refusal import Refusal
 from polyspan.server.run import serve
-from polyspan.server.schemas import REQUEST_EXAMPLES, Wanted
+from polyspan.server.schemas import REQUEST_EXAMPLES, Wanted, parse_request
 from polyspan.server.settings import Limits, Settings
 from serving import post, running, wait_for
 from tiny_models import TEXTS, tiny_bert
@@ -204,6 +204,9 @@ HOSTILE: list[tuple[bytes, int, str]] = [
     (json.dumps({"items": [ONE, {**ONE, "top_k": 9}]}).encode(), 422, "top_k"),
     (json.dumps({"question": "a", "context": "b" * 5_000}).encode(), 422, "characters"),
     (json.dumps({"items": [{"question": "a", "context": "x " * 750}] * 3}).encode(), 422, "windows"),
+    (json.dumps({"items": [{}] * 2_500}).encode(), 422, "items"),
+    (json.dumps({"items": [ONE, {**ONE, **{f"x{at}": 1 for at in range(9)}}]}).encode(), 422, "invalid"),
+    (json.dumps({**ONE, **{f"x{at}": 1 for at in range(500)}}).encode(), 422, "invalid"),
     (b"null", 422, "invalid"),
     (b'"text"', 422, "invalid"),
 ]
@@ -216,6 +219,15 @@ def test_hostile_bodies_are_refused_in_one_form(client: TestClient, body: bytes,
     message = reply.json()["error"]["message"]
     assert 0 < len(message) < 400
     assert "\n" not in message
+
+
+def test_a_million_mistakes_are_refused_at_sight() -> None:
+    for body in ({"items": [{}] * 600_000}, {"items": [{f"k{at}": 0 for at in range(150_000)}]}):
+        whole = json.dumps(body).encode()
+        began = time.process_time()
+        with pytest.raises(Refusal):
+            parse_request(whole, Limits())
+        assert time.process_time() - began < 1.0, "seconds for which nobody else is served"
 
 
 def test_a_refusal_says_where(client: TestClient) -> None:
@@ -231,6 +243,8 @@ def test_a_refusal_says_where(client: TestClient) -> None:
         ({"Content-Type": "application/json; charset=latin-1"}, 415),
         ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415),
         ({"Content-Type": 'application/json; charset="UTF-8"'}, 200),
+        ({"Content-Type": "application/json; charset=utf-8; profile=x"}, 200),
+        ({"Content-Type": "application/json; profile=x; charset=latin-1"}, 415),
         ({"Content-Type": "application/json", "Host": "evil.example"}, 400),
         ({"Content-Type": "application/json", "Host": "localhost:9"}, 200),
         ({"Content-Type": "application/json", "Host": "[::1]:9"}, 200),
@@ -271,7 +285,7 @@ def test_a_name_that_is_none_is_one_line_at_the_command() -> None:
 
 
 def test_monitors_may_ask_for_the_head_alone(client: TestClient) -> None:
-    for path in ("/", "/health/live", "/health/ready"):
+    for path in ("/", "/page/page.js", "/page/examples.json", "/health/live", "/health/ready"):
         assert client.head(path).status_code == 200
 
 
@@ -330,6 +344,9 @@ def test_white_space_around_the_key_does_not_count(tmp_path: Path, monkeypatch: 
     started: list[Settings] = []
     monkeypatch.setattr("polyspan.server.run.serve", lambda settings, announce: started.append(settings))
     (tmp_path / "key").write_text(f" {KEY}\r\n", encoding="utf-8")
+    (tmp_path / "two").write_text(f"{KEY}\n{KEY}", encoding="utf-8")
+    refused = CliRunner().invoke(app, ["serve", "--api-key-file", str(tmp_path / "two")])
+    assert "must be one line" in str(refused.exception)
     monkeypatch.setenv("POLYSPAN_API_KEY", f"{KEY}\n")
     for arguments in ([], ["--api-key-file", str(tmp_path / "key")]):
         CliRunner().invoke(app, ["serve", *arguments], catch_exceptions=False)

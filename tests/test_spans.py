@@ -118,6 +118,11 @@ def test_answers_keep_the_last_marks_of_decomposed_text(
         ("دفعت آنّا كيلر", (5, 7), "آنّ"),  # the next token begins with the mark of this one's last letter
         ("\u0301 mark", (0, 6), "\u0301 mark"),  # on nothing
         ("a \u0301b", (2, 4), "\u0301b"),  # on a space
+        ("von 👩🏽\u200d💻 und", (4, 5), "👩🏽\u200d💻"),  # a picture of several
+        ("von 👨\u200d👩\u200d👧 und", (8, 9), "👨\u200d👩\u200d👧"),
+        ("👩👧 da", (1, 2), "👧"),  # two pictures
+        ("क्\u200dष", (0, 2), "क्"),  # a joiner between letters is no picture's
+        ("في \u200fأحمد\u200f عام", (3, 9), "أحمد"),  # what tells the direction is not part of the answer
     ],
 )
 def test_answers_hold_whole_characters(context: str, token: tuple[int, int], answer: str) -> None:

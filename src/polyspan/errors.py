@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from pydantic import ValidationError
 
@@ -33,13 +33,26 @@ def one_line(said: object, most: int = 240) -> str:
     return " ".join(str(said).split())[:most]
 
 
-def first_difference(there: Mapping[str, object], here: Mapping[str, object]) -> str | None:
-    """The first key whose value is another, or is missing, told with both values; None if there is none."""
+class Difference(NamedTuple):
+    """A key with two values; None where it is missing."""
+
+    key: str
+    there: object
+    here: object
+
+    def __str__(self) -> str:
+        return f"{self.key} is {self.there} there, {self.here} here"
+
+
+def first_difference(
+    there: Mapping[str, object], here: Mapping[str, object], skipped: Container[str] = ()
+) -> Difference | None:
+    """The first key whose value is another, or is missing; None if there is none beside those that are skipped."""
     return next(
         (
-            f"{key} is {there.get(key)} there, {here.get(key)} here"
+            Difference(key, there.get(key), here.get(key))
             for key in {**here, **there}
-            if there.get(key) != here.get(key)
+            if key not in skipped and there.get(key) != here.get(key)
         ),
         None,
     )

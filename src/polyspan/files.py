@@ -68,10 +68,15 @@ def read_text(path: Path, error: type[PolyspanError], save_as: str = "UTF-8") ->
     return decoded(content, str(path), error, save_as)
 
 
+def refuse_utf16(beginning: bytes, name: str, error: type[PolyspanError], save_as: str = "UTF-8") -> None:
+    """Raise the error where a file that begins so is UTF-16; arguments as in `read_text`."""
+    if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise error(f"{name}: is UTF-16, which some programs call Unicode; save it as {save_as}")
+
+
 def decoded(content: bytes, name: str, error: type[PolyspanError], save_as: str = "UTF-8") -> str:
     """The text of UTF-8 bytes, with or without a byte order mark; arguments as in `read_text`, and where it is from."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise error(f"{name}: is UTF-16, which some programs call Unicode; save it as {save_as}")
+    refuse_utf16(content, name, error, save_as)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:

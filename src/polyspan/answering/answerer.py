@@ -106,6 +106,19 @@ def whole_number(name: str, value: object, least: int) -> int:
     return number
 
 
+def pair_of_languages(given: object) -> tuple[str, str] | None:
+    """The languages of a question and of a context; None where they are not known.
+
+    Raises:
+        AskedError: it is no pair of texts.
+    """
+    if given is None:
+        return None
+    if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(language, str) for language in given):
+        return given[0], given[1]
+    raise AskedError(f"languages are a pair, of the question and of the context, such as ('de', 'en'); not {given!r}")
+
+
 class Answerer:
     """A reader that is ready to be asked.
 
@@ -220,7 +233,7 @@ class Answerer:
 
         reading, calibration = reading or Reading(), self.calibration
         checked = [check_asked(question, context) for question, context in asked]
-        known: list[tuple[str, str] | None] = [None] * len(checked) if languages is None else list(languages)
+        known = list(map(pair_of_languages, [None] * len(checked) if languages is None else languages))
         if len(known) != len(checked):
             raise AskedError(f"{len(checked)} questions and languages of {len(known)}")
         least = self.least_score(reading.precision)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from polyspan.errors import PolyspanError
+from polyspan.errors import Difference, PolyspanError, first_difference
 from polyspan.files import write_aside, write_text
 
 BYTES = "bytes"
@@ -262,17 +262,10 @@ def _refuse_others(file: Path, how: str, path: Path, settings: Mapping[str, Any]
         )
 
 
-def _first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
-    """Name and both values of the first setting that differs; a model's name says less than its weights."""
-    skipped = {BYTES, "model"} if there.get("weights") and there.get("weights") == here.get("weights") else {BYTES}
-    return next(
-        (
-            (name, there.get(name), here.get(name))
-            for name in {**here, **there}
-            if name not in skipped and there.get(name) != here.get(name)
-        ),
-        None,
-    )
+def _first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> Difference | None:
+    """The first setting that differs; a model's name says less than its weights."""
+    same_weights = there.get("weights") and there.get("weights") == here.get("weights")
+    return first_difference(there, here, skipped={BYTES, "model"} if same_weights else {BYTES})
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

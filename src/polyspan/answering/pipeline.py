@@ -65,7 +65,8 @@ def call_as_pipeline(
     Returns:
         A dictionary for one example and ``top_k=1``, a list of dictionaries for more answers, a list
         with one of these for every example, or an iterator when a generator or a ``Dataset`` was given. As in
-        transformers 4, a list of one example gives that example's result alone.
+        transformers 4, a list of one example gives that example's result alone. A context without a word that
+        could be read gives "no answer", an empty string at 0.
 
     Raises:
         AskedError: arguments that cannot be understood, or an empty text.
@@ -91,6 +92,8 @@ def call_as_pipeline(
         results = []
         for (_, context), found in zip(asked, every, strict=True):
             ranked = _join(found, context, words.get(context), handle_impossible_answer)[:wanted]
+            if wanted == 1 and not ranked:
+                ranked = [{"score": found.no_answer, "start": 0, "end": 0, "answer": ""}]
             results.append(ranked[0] if len(ranked) == 1 else ranked)
         return results
 

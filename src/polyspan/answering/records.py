@@ -14,6 +14,7 @@ from polyspan.corpus.load import refuse_packed
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.squad import read_json
 from polyspan.corpus.table import delimiter_of, stated_delimiter
+from polyspan.files import refuse_utf16
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".json")
 KNOWN = ("id", "question", "context", "language", "question_language", "context_language")
@@ -62,6 +63,8 @@ def read_records(path: Path) -> Iterator[Record | BadRecord]:
         raise CorpusError(f"{path}: no such file")
     if suffix == ".json":
         return _squad(path)
+    with path.open("rb") as file:
+        refuse_utf16(file.read(2), str(path), CorpusError, "UTF-8" if suffix == ".jsonl" else "CSV UTF-8")
     return _json_lines(path) if suffix == ".jsonl" else _table(path)
 
 
@@ -94,16 +97,20 @@ def _json_record(line: int, row: Any) -> Record | BadRecord:
 def _table(path: Path) -> Iterator[Record | BadRecord]:
     csv.field_size_limit(LONGEST_FIELD)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        first = file.readline()
-        stated = stated_delimiter(first)
-        skipped = 1 if stated else 0
-        if not stated:
-            file.seek(0)
+        skipped, begins, first = 0, 0, file.readline()
+        while first and not first.strip("\r\n"):
+            skipped, begins, first = skipped + 1, file.tell(), file.readline()
+        if stated := stated_delimiter(first):
+            skipped += 1
+        else:
+            file.seek(begins)
         rows = csv.reader(file, delimiter=stated or delimiter_of(path, first), strict=True)
         try:
             header = [name.strip().lower() for name in next(rows, [])]
         except csv.Error as error:
             raise CorpusError(f"{path}: line {1 + skipped}: not a readable row ({error})") from error
+        if not header:
+            raise CorpusError(f"{path}: the file is empty")
         for name in ("question", "context"):
             if name not in header:
                 raise CorpusError(
@@ -156,7 +163,10 @@ def _record(line: int, row: Mapping[str, Any]) -> Record | BadRecord:
         return BadRecord(line, f"the id is neither text nor a whole number but {type(id_).__name__}")
     shared = row.get("language")
     languages = [row.get(f"{side}_language") or shared for side in ("question", "context")]
-    known = all(isinstance(language, str) and language for language in languages)
+    if any(language and not isinstance(language, str) for language in languages):
+        return BadRecord(line, "a language is not text but a number, a list or an object")
+    if bool(languages[0]) != bool(languages[1]):
+        return BadRecord(line, "question_language and context_language belong together")
     try:
         asked = check_asked(row.get("question"), row.get("context"))
         for name, text in (("id", id_), ("language", languages[0]), ("language", languages[1])):
@@ -167,5 +177,5 @@ def _record(line: int, row: Mapping[str, Any]) -> Record | BadRecord:
         line,
         None if id_ == "" else id_,
         asked,
-        (str(languages[0]), str(languages[1])) if known else None,
+        (str(languages[0]), str(languages[1])) if all(languages) else None,
     )

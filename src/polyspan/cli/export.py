@@ -64,7 +64,7 @@ def export(
     rules = rules_for(None if is_shipped(data) else layout, corpus.languages)
     gate = Gate(corpus, limit_pairs(corpus.pairs(), limit), rules, max_f1_loss)
     suffix = "-int8" if precision is Precision.int8 else ""
-    named = Path(model)
+    named = Path(model).resolve() if Path(model).is_dir() else Path(model)
     called = (
         named.parent.name if named.name == MODEL_FOLDER and named.parent.name else named.name
     )  # a run's is called so

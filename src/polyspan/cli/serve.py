@@ -62,8 +62,8 @@ def serve(
     api_key = os.environ.get(KEY_VARIABLE, "").strip() or None
     if api_key_file is not None:
         api_key = read_text(api_key_file, ServerError).strip()
-    if api_key is not None and (len(api_key) < 8 or not api_key.isascii()):
-        raise ServerError("the API key must have 8 characters of ASCII or more")
+    if api_key is not None and (len(api_key) < 8 or not api_key.isascii() or not api_key.isprintable()):
+        raise ServerError("the API key must be one line of 8 characters of ASCII or more")
     try:
         settings = Settings(
             model=model,

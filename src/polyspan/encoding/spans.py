@@ -16,6 +16,9 @@ from polyspan.encoding.tokens import TokenisedText
 MAX_ANSWER_TOKENS = 30
 SPARE = 4
 EXCLUDED = -1e4  # finite, so that sums stay numbers
+ZERO_WIDTH_JOINER = "\u200d"
+# Of no width: spaces, and what tells the direction of the text around it.
+_UNSEEN = "\u200b\ufeff\u2060\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,18 +206,30 @@ def _best_stretches(
 def _whole_characters(context: str, start: int, end: int) -> tuple[int, int]:
     """The stretch with the letters that its marks belong to, and the marks of its last letter.
 
-    Tokens may begin with a mark, and composing (NFKC) leaves marks and jamo to no token.
+    Tokens may begin with a mark, composing (NFKC) leaves marks and jamo to no token, and a picture may be of several.
     """
-    while 0 < start < end and _joins(context[start]) and not context[start - 1].isspace():
+    while 0 < start < end and _joins(context, start) and not context[start - 1].isspace():
         start -= 1
-    while start < end < len(context) and _joins(context[end]):
+    while start < end < len(context) and _joins(context, end):
         end += 1
     return start, end
 
 
-def _joins(character: str) -> bool:
-    """Whether it is written on, or composed with, the character before it."""
-    return unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff"
+def _joins(context: str, at: int) -> bool:
+    """Whether this character, not the first, is written on, or composed with, the character before it."""
+    character, before = context[at], context[at - 1]
+    if unicodedata.category(character)[0] == "M" or "\u1160" <= character <= "\u11ff":
+        return True
+    if character == ZERO_WIDTH_JOINER:
+        return _is_picture(before)
+    if before == ZERO_WIDTH_JOINER:
+        return at > 1 and _is_picture(context[at - 2]) and _is_picture(character)
+    return "\U0001f3fb" <= character <= "\U0001f3ff" and _is_picture(before)  # the colours of a skin
+
+
+def _is_picture(character: str) -> bool:
+    """Whether it is an emoji, or what may end one: the colour of its skin, or the selector of its coloured form."""
+    return unicodedata.category(character) in {"So", "Sk"} or character == "\ufe0f"
 
 
 def _trim(context: str, start: int, end: int) -> tuple[int, int]:
@@ -226,7 +241,7 @@ def _trim(context: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _is_blank(character: str) -> bool:
-    return character.isspace() or character in "\u200b\ufeff" or unicodedata.category(character) == "Cc"
+    return character.isspace() or character in _UNSEEN or unicodedata.category(character) == "Cc"
 
 
 def _logsumexp(values: list[float]) -> float:

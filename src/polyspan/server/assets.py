@@ -37,10 +37,12 @@ def make_page_router() -> APIRouter:
     async def page(request: Request) -> Response:
         return send(request, PAGE)
 
+    @router.head("/page/examples.json")
     @router.get("/page/examples.json")
     async def examples() -> Response:
         return JSONResponse(load_examples())
 
+    @router.head("/page/{name}")
     @router.get("/page/{name}")
     async def part(request: Request, name: str) -> Response:
         if name not in files:

@@ -102,9 +102,11 @@ class Batcher:
                 continue
             began = loop.time()
             results = await loop.run_in_executor(self.executor, self._read, batch)
+            seconds = loop.time() - began
             if _all_left(batch):
+                self.metrics.batch(0, seconds)  # how far it came is not known
                 continue
-            self._note(sum(job.windows for job in batch), loop.time() - began)
+            self._note(sum(job.windows for job in batch), seconds)
             for job, result in zip(batch, results, strict=True):
                 if job.found.done():
                     continue

@@ -133,6 +133,7 @@ def parse_request(body: bytes, limits: Limits) -> tuple[list[Wanted], bool]:
     except ValueError as error:
         raise Refusal(400, "not_json", f"the body is not JSON: {str(error)[:200]}") from None
     many = isinstance(data, dict) and "items" in data
+    _refuse_at_sight(data, limits, many)
     try:
         items = AskedItems.model_validate(data).items if many else [AskedItem.model_validate(data)]
     except ValidationError as error:
@@ -142,14 +143,30 @@ def parse_request(body: bytes, limits: Limits) -> tuple[list[Wanted], bool]:
     return check_items(items, limits, many), many
 
 
+def _refuse_at_sight(data: Any, limits: Limits, many: bool) -> None:
+    """Refuse what is far from right before it is looked into: there would be an error for each of a million parts.
+
+    Raises:
+        Refusal: more items than a request may hold, or more fields than there are.
+    """
+    items = data["items"] if many and isinstance(data["items"], list) else []
+    if len(items) > limits.items:
+        raise Refusal(422, "items", f"{len(items)} items; a request may hold {limits.items}", "items")
+    item = AskedItem.model_fields.keys()
+    parts = [("", data, AskedItems.model_fields.keys() if many else item)]
+    parts += [(f"items.{at}.", part, item) for at, part in enumerate(items)]
+    for where, part, known in parts:
+        if isinstance(part, dict) and len(part) > len(known):
+            field = where + next(name for name in part if name not in known)[:50]
+            raise Refusal(422, "invalid", f"{field}: is no field of a question", field)
+
+
 def check_items(items: list[AskedItem], limits: Limits, many: bool) -> list[Wanted]:
     """The items, if they are within the limits that can be told without reading them.
 
     Raises:
         Refusal: beyond a limit, or an empty text.
     """
-    if len(items) > limits.items:
-        raise Refusal(422, "items", f"{len(items)} items; a request may hold {limits.items}", "items")
     characters = sum(len(item.question) + len(item.context) for item in items)
     if characters > limits.characters:
         raise Refusal(

@@ -43,7 +43,7 @@ class Limits(BaseModel):
         items: questions of a request.
         windows: stretches of up to 384 tokens that a request makes the model read; this is what it costs.
         top_k: answers a question.
-        answer_seconds: from a request's arrival to its answers, waiting included.
+        answer_seconds: from when a request has arrived whole to its answers, waiting included.
         requests: at work at the same time, being received included.
         queue_windows: that may wait for the model; a single request may exceed it when nothing waits.
         batch_windows: that are read together.
