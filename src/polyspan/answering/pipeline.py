@@ -91,9 +91,9 @@ def call_as_pipeline(
         )
         results = []
         for (_, context), found in zip(asked, every, strict=True):
-            ranked = _join(found, context, words.get(context), handle_impossible_answer)[:wanted]
-            if wanted == 1 and not ranked:
-                ranked = [{"score": found.no_answer, "start": 0, "end": 0, "answer": ""}]
+            # A dictionary was promised, also where nothing was found.
+            impossible = handle_impossible_answer or (wanted == 1 and not found.spans)
+            ranked = _join(found, context, words.get(context), impossible)[:wanted]
             results.append(ranked[0] if len(ranked) == 1 else ranked)
         return results
 

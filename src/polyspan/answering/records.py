@@ -13,7 +13,7 @@ from polyspan.answering.asked import Asked, AskedError, check_asked, refuse_halv
 from polyspan.corpus.load import refuse_packed
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.squad import read_json
-from polyspan.corpus.table import delimiter_of, stated_delimiter
+from polyspan.corpus.table import find_header
 from polyspan.files import refuse_utf16
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".json")
@@ -97,14 +97,8 @@ def _json_record(line: int, row: Any) -> Record | BadRecord:
 def _table(path: Path) -> Iterator[Record | BadRecord]:
     csv.field_size_limit(LONGEST_FIELD)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        skipped, begins, first = 0, 0, file.readline()
-        while first and not first.strip("\r\n"):
-            skipped, begins, first = skipped + 1, file.tell(), file.readline()
-        if stated := stated_delimiter(first):
-            skipped += 1
-        else:
-            file.seek(begins)
-        rows = csv.reader(file, delimiter=stated or delimiter_of(path, first), strict=True)
+        delimiter, skipped = find_header(path, file)
+        rows = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             header = [name.strip().lower() for name in next(rows, [])]
         except csv.Error as error:

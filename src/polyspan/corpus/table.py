@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from polyspan.corpus.builder import CorpusBuilder, Record
 from polyspan.corpus.model import CorpusError, ParallelCorpus
@@ -60,27 +60,30 @@ def read_table(path: Path, problems: Problems) -> ParallelCorpus:
     return builder.build()
 
 
-def stated_delimiter(first: str) -> str | None:
-    """What separates cells, where a spreadsheet says so in a line of its own (``sep=;``); None elsewhere."""
-    stated = re.fullmatch(r"sep=(.)\s*", first)
-    return stated[1] if stated else None
+def find_header(path: Path, file: TextIO) -> tuple[str, int]:
+    """Go to the header of a table: past empty lines, and past one in which a spreadsheet names what separates cells.
 
+    Args:
+        path: a .tsv's cells are separated by tabs, others' by what their header has most of where it is not named.
+        file: the table, at its beginning and opened with ``newline=""``; afterwards at its header.
 
-def delimiter_of(path: Path, first: str) -> str:
-    """What separates the cells of a table: a tab in a .tsv, else what its first line has most of."""
-    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+    Returns:
+        what separates cells, and how many lines were passed.
+    """
+    passed, begins, first = 0, file.tell(), file.readline()
+    while first and not first.strip("\r\n"):
+        passed, begins, first = passed + 1, file.tell(), file.readline()
+    if named := re.fullmatch(r"sep=(.)\s*", first):
+        return named[1], passed + 1
+    file.seek(begins)
+    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count), passed
 
 
 def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    blank = len(text) - len(text.lstrip("\r\n"))
-    before, text = len(text[:blank].splitlines()), text[blank:]
-    first, *rest = text.splitlines(keepends=True)
-    if stated := stated_delimiter(first):
-        delimiter, text, skipped = stated, "".join(rest), before + 1
-    else:
-        delimiter, skipped = delimiter_of(path, first), before
+    file = io.StringIO(text, newline="")
+    delimiter, skipped = find_header(path, file)
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # no cell is longer
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
     line = 1 + skipped
     try:
         header = [name.strip().lower() for name in next(reader, [])]
