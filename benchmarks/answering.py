@@ -6,13 +6,15 @@ Contestants, each in a process of its own that keeps its model loaded:
 
 - ``old-pipeline``: ``pipeline("question-answering")`` of transformers 4.57, fp32, as its users call it, in an
   environment of its own (see ``old_pipeline.py``), made where it is missing;
-- ``torch-fp32`` and, where the processor multiplies in it, ``torch-bf16``: ``Answerer`` in these precisions;
+- ``torch-fp32`` and, where the processor multiplies faster in it, ``torch-bf16``: ``Answerer`` in these precisions;
 - ``onnx-fp32`` and ``onnx-int8``: ``Answerer`` on what ``polyspan export`` writes;
-- ``openvino``: ``Answerer`` with OpenVINO, which takes bf16 where the processor multiplies in it, else fp32; and
-  ``openvino-int8``, on what ``polyspan export`` writes in 8 bits.
+- ``openvino``: ``Answerer`` with OpenVINO, which takes bf16 where the processor multiplies faster in it, else fp32;
+  and ``openvino-int8``, on what ``polyspan export`` writes in 8 bits.
 
 All read the same weights and take the same calls, in turn, round after round. Contexts and questions are the
-shipped corpus's, in nine languages, joined and cut to 200 tokens. F1 is measured on the shipped corpus as well.
+shipped corpus's, in nine languages, joined and cut to 200 tokens. F1 is measured on the shipped corpus as well, on
+2,106 rows or 648 of them: between two precisions a row's F1 differs by 10 points as standard deviation, so that 81
+rows would tell a loss only to 1.2 points and these tell it to 0.2 or 0.4.
 """
 
 from __future__ import annotations
@@ -84,14 +86,14 @@ def main() -> None:
     if arguments.contestant:
         serve(arguments.contestant, arguments.folder)
         return
-    from polyspan.encoding.precision import multiplies_in_bf16
+    from polyspan.encoding.precision import faster_in_bf16
     from polyspan.models.load import resolve_model
 
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     folder = resolve_model(arguments.model)
     exports = make_exports(folder, arguments.exports, arguments.quick)
     old = arguments.old_python or environment(None)
-    contestants = [name for name in CONTESTANTS if name != "torch-bf16" or multiplies_in_bf16("cpu")]
+    contestants = [name for name in CONTESTANTS if name != "torch-bf16" or faster_in_bf16("cpu")]
     racers = {name: start(name, old, exports.get(name, folder)) for name in contestants}
     questions, contexts = items(folder)
     rounds = arguments.rounds or (2 if arguments.quick else 10)
@@ -106,7 +108,7 @@ def main() -> None:
                 times[name]["single"] += single
                 times[name]["batch"].append(batch)
         print(f"round {number} of {rounds}", file=sys.stderr)
-    f1 = measure_f1(racers, 1 if arguments.quick else 5)
+    f1 = measure_f1(racers, 8 if arguments.quick else None)
     report = summary(times, f1, arguments)
     show(report)
     if arguments.json:
@@ -189,8 +191,8 @@ def serve(name: str, folder: str) -> None:
             print(json.dumps({"seconds": seconds, "answers": answers}), flush=True)
 
 
-def measure_f1(racers: dict[str, subprocess.Popen[str]], limit: int) -> dict[str, float]:
-    """Mean F1 over all pairs of languages of the shipped corpus, in points of 100, by SQuAD's rules."""
+def measure_f1(racers: dict[str, subprocess.Popen[str]], limit: int | None) -> dict[str, float]:
+    """Mean F1 on the shipped corpus, `limit` questions of a pair of languages, in points of 100, by SQuAD's rules."""
     from polyspan.corpus import load_corpus
     from polyspan.evaluation import score_answer
     from polyspan.evaluation.evaluate import limit_pairs

@@ -3,7 +3,7 @@
     POLYSPAN_DATA=... python benchmarks/evaluation.py [--quick | --limit N] [--rounds N] [--json FILE]
 
 All ask one model the same questions over the same contexts, in fp32 and, where the processor
-multiplies in it, in bf16; each in a process of its own, one after the other.
+multiplies faster in it, in bf16; each in a process of its own, one after the other.
 
 - ``transformers``: what users of the ``run_qa`` example have: every pair tokenised as text, windows
   padded to 384, ``Trainer.predict`` in batches of 8, and for each window the 20 best starts and 20
@@ -77,9 +77,9 @@ def main() -> None:
 
 def precisions() -> list[str]:
     """fp32, and bf16 where `polyspan evaluate` would take it on this machine."""
-    from polyspan.encoding.precision import multiplies_in_bf16
+    from polyspan.encoding.precision import faster_in_bf16
 
-    return ["fp32", "bf16"] if multiplies_in_bf16("cpu") else ["fp32"]
+    return ["fp32", "bf16"] if faster_in_bf16("cpu") else ["fp32"]
 
 
 def race(contestant: str, precision: str, model: str, limit: int | None) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def race(contestant: str, precision: str, model: str, limit: int | None) -> dict
         sys.exit("POLYSPAN_DATA is not set: it names the folder that holds mlqa/dev")
     corpus = load_corpus(Path(data) / "mlqa" / "dev", kind="mlqa")
     pairs = limit_pairs(corpus.pairs(), limit)
-    with mock.patch("polyspan.answering.openvino_model.multiplies_in_bf16", return_value=precision == "bf16"):
+    with mock.patch("polyspan.answering.openvino_model.faster_in_bf16", return_value=precision == "bf16"):
         loaded = load_openvino(model) if contestant == "openvino" else load_model(model)
     clock, began = Clock(), time.process_time()
     run = ask_with_transformers if contestant == REFERENCE else ask_with_polyspan

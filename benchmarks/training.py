@@ -6,7 +6,7 @@ Contestants, each in a process of its own, one after the other, in several round
 
 - ``trainer-padded``: ``Trainer`` as users of the ``run_qa`` example have it: padded to 384, fp32;
 - ``trainer-best``: the strongest ordinary alternative: dynamic padding, grouped by length, and bf16 where the
-  processor multiplies in it, as Polyspan chooses too;
+  processor multiplies faster in it, as Polyspan chooses too;
 - ``polyspan-ce``: `SpanTrainer` with cross-entropy;
 - ``polyspan-skd``: the same with a teacher and the mAP@k coefficient, in its first epoch, in which the teacher reads
   every window;
@@ -130,9 +130,9 @@ def matmul_peak() -> dict[str, float]:
     """GFLOP/s of square matrix products, the best of several, in fp32, and in bf16 where it is not emulated."""
     import torch
 
-    from polyspan.encoding.precision import multiplies_in_bf16
+    from polyspan.encoding.precision import faster_in_bf16
 
-    precisions = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if multiplies_in_bf16("cpu") else {})
+    precisions = {"fp32": torch.float32} | ({"bf16": torch.bfloat16} if faster_in_bf16("cpu") else {})
     peak = {}
     for name, dtype in precisions.items():
         a = torch.randn(2048, 2048).to(dtype)
@@ -256,7 +256,7 @@ def plain_trainer(contestant: str, count: int) -> Any:
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
     from polyspan.encoding import build_batch
-    from polyspan.encoding.precision import multiplies_in_bf16
+    from polyspan.encoding.precision import faster_in_bf16
     from polyspan.models import load_model
 
     loaded = load_model("embedded")
@@ -279,7 +279,7 @@ def plain_trainer(contestant: str, count: int) -> Any:
         per_device_train_batch_size=16 if best else 8,
         num_train_epochs=1,
         learning_rate=5e-5,
-        bf16=best and multiplies_in_bf16("cpu"),
+        bf16=best and faster_in_bf16("cpu"),
         train_sampling_strategy="group_by_length" if best else "random",
         save_strategy="no",
         logging_strategy="no",

@@ -29,7 +29,7 @@ from polyspan.answering.openvino_model import (
 )
 from polyspan.cli.main import app
 from polyspan.corpus import load_corpus
-from polyspan.encoding.precision import multiplies_in_bf16
+from polyspan.encoding.precision import faster_in_bf16
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.evaluate import limit_pairs, rules_for
 from polyspan.experiments.calibrate import CalibrateError, Rows
@@ -51,8 +51,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(autouse=True)
 def fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Precision is the processor's; what is compared here is not rounding."""
-    monkeypatch.setattr("polyspan.answering.openvino_model.multiplies_in_bf16", lambda device: False)
-    monkeypatch.setattr("polyspan.encoding.predict.multiplies_in_bf16", lambda device: False)
+    monkeypatch.setattr("polyspan.answering.openvino_model.faster_in_bf16", lambda device: False)
+    monkeypatch.setattr("polyspan.encoding.predict.faster_in_bf16", lambda device: False)
 
 
 def test_answers_are_those_of_pytorch(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +78,9 @@ def test_several_threads_may_ask(model: str) -> None:
         assert list(pool.map(lambda pair: openvino.answer(*pair), asked * 3)) == wanted * 3
 
 
-@pytest.mark.skipif(not multiplies_in_bf16("cpu"), reason="this processor does not multiply in bf16")
+@pytest.mark.skipif(not faster_in_bf16("cpu"), reason="this processor does not multiply in bf16")
 def test_bf16_is_taken_where_the_processor_has_it(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polyspan.answering.openvino_model.multiplies_in_bf16", multiplies_in_bf16)
+    monkeypatch.setattr("polyspan.answering.openvino_model.faster_in_bf16", faster_in_bf16)
     reader, exact = load_openvino(model).model, load_reader(model)
     assert reader.alone.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "bf16"  # type: ignore[union-attr, operator]
     encoded = exact.tokenizer(QUESTIONS[0], TEXTS[0], return_tensors="pt")

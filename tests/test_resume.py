@@ -311,12 +311,12 @@ def test_a_run_does_not_go_on_in_another_precision(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = recipe(model, tmp_path, training={"precision": "auto"})
-    monkeypatch.setattr("polyspan.training.trainer.multiplies_in_bf16", lambda device: True)
+    monkeypatch.setattr("polyspan.training.trainer.faster_in_bf16", lambda device: True)
     with monkeypatch.context() as patch:
         stop_after(patch, 3)
         with pytest.raises(RunStopped):
             run_recipe(made, quiet())
-    monkeypatch.setattr("polyspan.training.trainer.multiplies_in_bf16", lambda device: False)
+    monkeypatch.setattr("polyspan.training.trainer.faster_in_bf16", lambda device: False)
     with pytest.raises(CheckpointError, match="by a run in bf16, and on this machine it is one in fp32; go on where"):
         run_recipe(made, quiet())
 

@@ -23,7 +23,7 @@ from polyspan.answering.onnx_model import (
     refuse_other_processor,
 )
 from polyspan.answering.part_reader import Floats, Integers, Part, PartReader
-from polyspan.encoding.precision import multiplies_in_bf16
+from polyspan.encoding.precision import faster_in_bf16
 from polyspan.encoding.windows import MAX_LENGTH
 from polyspan.errors import PolyspanError, one_line
 from polyspan.models.load import LoadedModel, load_reader, load_tokenizer, longest_window, resolve_model
@@ -44,7 +44,7 @@ class OpenvinoError(PolyspanError):
 class OpenvinoReader(PartReader):
     """A reader that OpenVINO runs.
 
-    It has as many threads as PyTorch, and multiplies in bf16 where the processor does. One window alone is
+    It has as many threads as PyTorch, and multiplies in bf16 where that is faster. One window alone is
     read by all threads together, as soon as can be; of many, each thread reads some, which is the most in a
     given time.
 
@@ -64,7 +64,7 @@ class OpenvinoReader(PartReader):
             "INFERENCE_NUM_THREADS": threads,
             # Every process would bind its threads to the same processors.
             "ENABLE_CPU_PINNING": False,
-            "INFERENCE_PRECISION_HINT": "bf16" if multiplies_in_bf16("cpu") else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if faster_in_bf16("cpu") else "f32",
         }
         self.alone = core.compile_model(graph, "CPU", {**settings, "NUM_STREAMS": 1})
         together = core.compile_model(graph, "CPU", {**settings, "NUM_STREAMS": threads}) if threads > 1 else self.alone

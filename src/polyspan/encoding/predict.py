@@ -12,7 +12,7 @@ import torch
 
 from polyspan.corpus.model import Pair, ParallelCorpus
 from polyspan.encoding.batches import token_batches
-from polyspan.encoding.precision import multiplies_in_bf16
+from polyspan.encoding.precision import faster_in_bf16
 from polyspan.encoding.spans import (
     MAX_ANSWER_TOKENS,
     UNSCALED,
@@ -139,6 +139,6 @@ def read_windows(
 
 
 def inference_precision(model: nn.Module) -> torch.autocast | nullcontext[None]:
-    """bf16 where the model's device multiplies in it, its own precision elsewhere."""
+    """bf16 where the model's device multiplies faster in it, its own precision elsewhere."""
     device = next(model.parameters()).device.type
-    return torch.autocast(device, dtype=torch.bfloat16) if multiplies_in_bf16(device) else nullcontext()
+    return torch.autocast(device, dtype=torch.bfloat16) if faster_in_bf16(device) else nullcontext()

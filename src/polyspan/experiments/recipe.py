@@ -148,7 +148,7 @@ class Training(Section):
     order: Literal["random", "same_language_first"] = "random"
     """Of the first epoch's steps; same_language_first: those with question and context in one language first."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: bf16 where the device multiplies in it."""
+    """auto: bf16 where the device multiplies faster in it."""
     save_steps: Positive = 500
     """Steps between checkpoints."""
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from polyspan.encoding.precision import multiplies_in_bf16
+from polyspan.encoding.precision import faster_in_bf16
 from polyspan.encoding.windows import Windows
 from polyspan.errors import PolyspanError
 from polyspan.objectives import Losses, Weights, combined_loss, trust_sum
@@ -298,11 +298,11 @@ class SpanTrainer(Trainer):
 def device_arguments(precision: str) -> dict[str, bool]:
     """The trainer's switches for precision "auto", "fp32", "bf16" or "fp16" on the device there is.
 
-    "auto" is bf16 where the device multiplies in it, else fp32.
+    "auto" is bf16 where the device multiplies faster in it, else fp32.
     """
     if precision == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        precision = "bf16" if multiplies_in_bf16(device) else "fp32"
+        precision = "bf16" if faster_in_bf16(device) else "fp32"
     return {
         "bf16": precision == "bf16",
         "fp16": precision == "fp16",
