@@ -19,7 +19,8 @@ from polyspan.analysis.facts import leakage_lines
 from polyspan.cli.main import app, run
 from polyspan.corpus import Answer, CorpusError, ParallelCorpus, Passage, Seed, load_corpus
 from polyspan.corpus.leakage import Leakage, _shingles, _tokens, find_leakage
-from polyspan.experiments.leakage import LeakageError, check_evaluation, check_training
+from polyspan.corpus.load import Kind
+from polyspan.experiments.leakage import Guard, LeakageError, check_evaluation, check_training
 from polyspan.experiments.recipe import Evaluation, dump_recipe
 from tiny_models import tiny_bert
 from tiny_runs import recipe
@@ -125,6 +126,24 @@ def test_what_shipped_readers_have_seen_is_known_by_name(tmp_path: Path) -> None
     assert [line["clean"] for line in leakage_lines(written)] == [False, None]
     with pytest.raises(LeakageError, match="polyspan-small was trained on questions of"):
         check_evaluation("polyspan-small", asked[1], None, "fail", console)
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "kind", "seen"),
+    [
+        ("polyspan-qa-en", "data/squad/train-v1.1.json", "squad", True),
+        ("polyspan-qa-en", "data/squad/dev-v1.1.json", "squad", False),
+        ("polyspan-qa-en", "rajpurkar/squad:train", "hub", True),
+        ("polyspan-qa-en", "rajpurkar/squad:validation", "hub", False),
+        ("polyspan-small", "data/squad/dev-v1.1.json", "squad", True),  # XQuAD's questions are among its
+        ("polyspan-small", "google/xquad/xquad.de:validation", "hub", True),
+        ("polyspan-small", "xquad-study/data/mine/test.json", "squad", False),
+        ("polyspan-small", "mlqa/dev", "mlqa", False),
+    ],
+)
+def test_names_tell_which_part_of_a_set_was_seen(model: str, path: str, kind: Kind, seen: bool) -> None:
+    guard = Guard(Evaluation(path=path, kind=kind), "warn", noted()[0], origins=[model])
+    assert bool(guard.to_dict()["by_name"]) is seen
 
 
 def test_a_hub_reader_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import yaml
 from huggingface_hub import ModelCard, constants
 from huggingface_hub.utils import validate_repo_id
 
+from polyspan.corpus.publishers import DATA_SETS
 from polyspan.experiments.model_card import (
     CALIBRATED,
     NOT_CALIBRATED,
@@ -25,7 +26,7 @@ from polyspan.experiments.model_card import (
     note_calibration,
     write_model_card,
 )
-from polyspan.experiments.provenance import ENCODERS, HUB_IDS, data_source, provenance
+from polyspan.experiments.provenance import ENCODERS, data_source, provenance
 from polyspan.experiments.recipe import Evaluation, Recipe, dump_recipe, load_recipe
 from polyspan.experiments.run import run_recipe
 from polyspan.experiments.shipped import shipped_recipes
@@ -149,7 +150,7 @@ def test_every_encoder_of_the_recipes_has_a_known_licence() -> None:
         if name.endswith("phase1"):
             started = load_recipe(shipped_recipes()[name]).model
             assert started == "embedded" or ENCODERS[started] in LICENCES
-    for hub_id in (*ENCODERS, *HUB_IDS.values()):
+    for hub_id in (*ENCODERS, *(data_set.hub_id for data_set in DATA_SETS.values())):
         validate_repo_id(hub_id)
 
 

@@ -27,6 +27,7 @@ from polyspan.analysis.run_files import (
     read_lines,
     read_object,
 )
+from polyspan.corpus.load import published_name
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import RowScore, ScoreMatrix
 from polyspan.evaluation.other_scores import other_score_lines
@@ -112,10 +113,9 @@ class Run:
         record = self.evaluation
         if record is None:
             return None
-        path = Path(record.path)
         if record.kind == "mlqa":
             return published_mlqa(record.path, self.matrix)
-        if record.kind == "xquad" and "xquad" in str(path).lower():
+        if record.kind == "xquad" and published_name(record.path, "xquad"):
             return "xquad"
         return "tydiqa-goldp" if record.kind == "tydiqa" else None
 

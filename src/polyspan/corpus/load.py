@@ -28,6 +28,7 @@ SHIPPED_SPLITS = ("train", "dev", "test")
 TABLES = {".csv", ".tsv", ".jsonl"}
 READABLE = {".json", *TABLES}
 SPREADSHEETS = {".xlsx", ".xls", ".ods"}
+SQUAD_FILES = {file.name for file in DATA_SETS["squad"].files}
 PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"}
 
 
@@ -137,6 +138,21 @@ def _how_to_get(path: str | Path) -> str:
     """Of a path that names a public set, as recipes do: the command that fetches it."""
     known = next((part for part in Path(path).parts if part in DATA_SETS), None)
     return f"; fetch it with: polyspan data get {known}" if known else ""
+
+
+def published_name(path: str | Path, kind: Kind) -> str | None:
+    """Which data set of ``polyspan data list`` a path means, None for another one.
+
+    By its layout and the last two parts of the path; its content is not read. ``kind`` "hub" goes by the hub's name.
+    """
+    if kind == "hub":
+        hub_id = "/".join(str(path).partition(":")[0].split("/")[:2])
+        return next((name for name, known in DATA_SETS.items() if known.hub_id == hub_id), None)
+    if kind == "squad" and Path(path).name in SQUAD_FILES:
+        return "squad"
+    if kind in ("squad", "xquad", "table"):
+        return "xquad" if "xquad" in "/".join(Path(path).parts[-2:]).lower() else None
+    return {"mlqa": "mlqa", "tydiqa": "tydiqa-goldp"}[kind]
 
 
 def is_shipped(path: str | Path) -> bool:

@@ -29,7 +29,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A published data set."""
+    """A published data set; ``hub_id`` is its name on the Hugging Face hub."""
 
     name: str
     title: str
@@ -37,6 +37,7 @@ class DataSet:
     homepage: str
     languages: tuple[str, ...]
     questions: str
+    hub_id: str
     files: tuple[RemoteFile, ...]
 
     @property
@@ -121,6 +122,7 @@ DATA_SETS: dict[str, DataSet] = {
             homepage="https://rajpurkar.github.io/SQuAD-explorer/",
             languages=("en",),
             questions="87,599 train, 10,570 dev",
+            hub_id="rajpurkar/squad",
             files=(
                 RemoteFile(
                     "train-v1.1.json",
@@ -143,6 +145,7 @@ DATA_SETS: dict[str, DataSet] = {
             homepage="https://github.com/google-deepmind/xquad",
             languages=tuple(_XQUAD_FILES),
             questions="1,190 in each language, parallel",
+            hub_id="google/xquad",
             files=tuple(
                 RemoteFile(f"xquad.{language}.json", f"{_XQUAD}/xquad.{language}.json", size, sha256)
                 for language, (size, sha256) in _XQUAD_FILES.items()
@@ -155,6 +158,7 @@ DATA_SETS: dict[str, DataSet] = {
             homepage="https://github.com/facebookresearch/MLQA",
             languages=("ar", "de", "en", "es", "hi", "vi", "zh"),
             questions="dev and test, up to 11,590 in a language",
+            hub_id="facebook/mlqa",
             files=(RemoteFile("MLQA_V1.zip", "https://dl.fbaipublicfiles.com/MLQA/MLQA_V1.zip", unpack="MLQA_V1/"),),
         ),
         DataSet(
@@ -164,6 +168,7 @@ DATA_SETS: dict[str, DataSet] = {
             homepage="https://github.com/google-research-datasets/tydiqa",
             languages=("ar", "bn", "en", "fi", "id", "ko", "ru", "sw", "te"),
             questions="49,881 train, 5,077 dev",
+            hub_id="google-research-datasets/tydiqa",
             files=tuple(
                 RemoteFile(f"tydiqa-goldp-v1.1-{part}.json", f"{_TYDIQA}/tydiqa-goldp-v1.1-{part}.json")
                 for part in ("train", "dev")

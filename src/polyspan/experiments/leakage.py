@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from polyspan.corpus.leakage import Leakage, find_leakage
-from polyspan.corpus.load import load_corpus
+from polyspan.corpus.load import guess_kind, load_corpus, published_name
 from polyspan.corpus.model import ParallelCorpus
 from polyspan.errors import PolyspanError
 from polyspan.experiments.prepare import prepare
@@ -128,12 +128,14 @@ class Guard:
 
     def _known_by_name(self) -> list[str]:
         """What shipped readers have seen of the test set, as far as its name tells."""
-        path = str(self.evaluation.path).lower()
-        marks = {"squad": "train-v1.1", "xquad": "xquad"}
+        path = self.evaluation.path
+        asked = published_name(path, self.evaluation.kind or guess_kind(path))
+        if asked == "squad" and "train" not in Path(path).name:
+            asked = "xquad"  # whose questions are of SQuAD's other part
         return [
-            f"{origin} was trained on questions of {self.evaluation.path}"
+            f"{origin} was trained on questions of {path}"
             for origin in self.origins
-            if any(marks[name] in path for name in TRAINED_ON.get(origin, ()))
+            if asked in TRAINED_ON.get(origin, ())
         ]
 
     def to_dict(self) -> dict[str, Any]:

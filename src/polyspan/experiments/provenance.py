@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polyspan.analysis.runs import data_name
-from polyspan.corpus.load import guess_kind, is_shipped
+from polyspan.corpus.load import Kind, guess_kind, is_shipped, published_name
 from polyspan.corpus.publishers import DATA_SETS
 from polyspan.errors import PolyspanError
 from polyspan.experiments.leakage import TRAINED_ON, model_history
@@ -23,12 +23,6 @@ ENCODERS = {
     "jhu-clsp/mmBERT-base": "mit",
 }
 """Licences, as the hub writes them, of the encoders that the shipped recipes start from."""
-HUB_IDS = {
-    "squad": "rajpurkar/squad",
-    "xquad": "google/xquad",
-    "mlqa": "facebook/mlqa",
-    "tydiqa-goldp": "google-research-datasets/tydiqa",
-}
 SHARE_ALIKE = "CC BY-SA"
 
 
@@ -93,30 +87,23 @@ def provenance(recipe: Recipe) -> Provenance:
 
 def published_source(name: str) -> Source:
     """One of the data sets that ``polyspan data list`` lists."""
-    return Source(DATA_SETS[name].title, DATA_SETS[name].licence, HUB_IDS[name])
+    return Source(DATA_SETS[name].title, DATA_SETS[name].licence, DATA_SETS[name].hub_id)
 
 
-def data_source(path: str, kind: str | None) -> Source:
+def data_source(path: str, kind: Kind | None) -> Source:
     """Which data set a path of a recipe means; by the names of its files, its content is not read."""
     if is_shipped(path):
         return Source(f"{path} (ships with Polyspan)", "CC0 1.0")
-    if kind == "hub":
-        hub_id = "/".join(path.partition(":")[0].split("/")[:2])
-        name = next((name for name, known in HUB_IDS.items() if known == hub_id), None)
-        return published_source(name) if name else Source(hub_id, None, None if Path(hub_id).exists() else hub_id)
     try:
         kind = kind or guess_kind(path)
     except PolyspanError:
         return Source(data_name(path))
-    place = Path(path)
-    named = "/".join(place.parts[-2:]).lower()
-    published = {
-        "squad": "squad" if place.name in {"train-v1.1.json", "dev-v1.1.json"} else None,
-        "xquad": "xquad" if "xquad" in named else None,
-        "mlqa": "mlqa",
-        "tydiqa": "tydiqa-goldp",
-    }.get(kind)
-    return published_source(published) if published else Source(data_name(path))
+    if published := published_name(path, kind):
+        return published_source(published)
+    if kind == "hub":
+        hub_id = "/".join(path.partition(":")[0].split("/")[:2])
+        return Source(hub_id, None, None if Path(hub_id).exists() else hub_id)
+    return Source(data_name(path))
 
 
 def _trained_on(recipe: Recipe) -> Iterator[Source]:
