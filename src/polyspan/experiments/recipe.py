@@ -85,7 +85,7 @@ class Data(Section):
 
 
 class Objective(Section):
-    """alpha_ce * CE + alpha_kl * coefficient * KL (Eq. 4 and 6)."""
+    """alpha_ce * CE + alpha_kl * coefficient * KL (Eq. 4 and 6), and consistency."""
 
     alpha_ce: float = Field(1.0, ge=0)
     """Weight of the cross-entropy."""
@@ -116,6 +116,9 @@ class Objective(Section):
     """Steps between renewals, for teacher: steps."""
     teacher_decay: float = Field(0.999, ge=0, le=1)
     """Share the teacher keeps of itself at each step, for teacher: ema."""
+    consistency: float = Field(0.0, ge=0)
+    """Weight of the divergence between two readings of each window with different dropout (R-Drop), which take twice
+    the time; needs training.dropout."""
 
 
 class Training(Section):
@@ -194,7 +197,7 @@ class Recipe(Section):
         if not self.objective.alpha_ce and not self.objective.alpha_kl:
             raise ValueError("objective: alpha_ce and alpha_kl are both 0, nothing would be learnt")
         given = self.objective.model_fields_set
-        idle = [key for key in Objective.model_fields if key in given - {"alpha_ce", "mask"}]
+        idle = [key for key in Objective.model_fields if key in given - {"alpha_ce", "mask", "consistency"}]
         if idle and "alpha_kl" not in given:
             raise ValueError(f"objective: {idle[0]} does nothing without a teacher; set alpha_kl, to 1 for instance")
         if self.objective.teacher_question != "same":
@@ -204,6 +207,8 @@ class Recipe(Section):
                 raise ValueError("objective: what is recalled are answers to the same question; use teacher: epoch")
             if self.objective.mask == "none":
                 raise ValueError("objective: teacher_question is about context tokens; it needs mask: context")
+        if self.objective.consistency and not self.training.dropout:
+            raise ValueError("objective: without training.dropout two readings are the same; consistency needs it")
         if self.training.pull_to_start * self.training.learning_rate >= 1:
             raise ValueError("training: pull_to_start times learning_rate must stay below 1")
         if self.data.pair_weights is not None and self.data.pairs_per_seed is None:

@@ -125,6 +125,7 @@ def make_trainer(
             level=objective.level,
             k=objective.k,
             delta=objective.delta,
+            consistency=objective.consistency,
         ),
         training.batch_tokens,
         mask_context=objective.mask == "context",

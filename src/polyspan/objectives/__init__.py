@@ -1,7 +1,8 @@
 """Pure functions of tensors: span loss, distillation, coefficients."""
 
 from polyspan.objectives.coefficients import CoefficientKind, coefficient
-from polyspan.objectives.combined import CoefficientLevel, Losses, Weights, combined_loss, trust_sum
+from polyspan.objectives.combined import CoefficientLevel, Losses, Weights, combined_loss, read_twice, trust_sum
+from polyspan.objectives.consistency import consistency_loss
 from polyspan.objectives.distillation import distillation_loss
 from polyspan.objectives.span_loss import span_loss
 
@@ -12,7 +13,9 @@ __all__ = [
     "Weights",
     "coefficient",
     "combined_loss",
+    "consistency_loss",
     "distillation_loss",
+    "read_twice",
     "span_loss",
     "trust_sum",
 ]

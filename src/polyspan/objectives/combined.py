@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from polyspan.objectives.coefficients import GOLDLESS, CoefficientKind, coefficient
+from polyspan.objectives.consistency import consistency_loss
 from polyspan.objectives.distillation import distillation_loss
 from polyspan.objectives.span_loss import span_loss
 
@@ -19,6 +20,8 @@ CoefficientLevel = Literal["batch", "example", "head"]
 @dataclass(frozen=True)
 class Weights:
     """The numbers of the objective ``alpha_ce * CE + alpha_kl * coefficient * KL``.
+
+    With ``consistency`` above 0 every window is read twice, see `read_twice`.
 
     Raises:
         ValueError: no such level, or a temperature that is not above 0.
@@ -32,6 +35,7 @@ class Weights:
     level: CoefficientLevel = "batch"
     k: int = 10
     delta: int = 5
+    consistency: float = 0.0
 
     def __post_init__(self) -> None:
         if self.level not in get_args(CoefficientLevel):
@@ -48,6 +52,7 @@ class Losses:
     ce: Tensor
     kl: Tensor
     coefficient: Tensor
+    consistency: Tensor
 
 
 def combined_loss(
@@ -81,7 +86,7 @@ def combined_loss(
     ce = _heads(span_loss(logits, gold_, ce_mask) for logits, gold_ in zip(student, gold, strict=True)).mean()
     if teacher is None:
         zero = torch.zeros((), device=ce.device)
-        return Losses(weights.alpha_ce * ce, ce.detach(), zero, zero)
+        return Losses(weights.alpha_ce * ce, ce.detach(), zero, zero, zero)
     kl = _heads(
         distillation_loss(s, t, weights.temperature, kl_mask, weights.scale_by_temperature)
         for s, t in zip(student, teacher, strict=True)
@@ -89,7 +94,31 @@ def combined_loss(
     trust = _trust(teacher, gold, weights, kl_mask)
     trust, mean_trust = _levelled(trust, answerable, weights, mean_trust)
     total = weights.alpha_ce * ce + weights.alpha_kl * (trust * kl).mean()
-    return Losses(total, ce.detach(), kl.detach().mean(), mean_trust)
+    return Losses(total, ce.detach(), kl.detach().mean(), mean_trust, torch.zeros_like(mean_trust))
+
+
+def read_twice(
+    one: tuple[Tensor, Tensor],
+    other: tuple[Tensor, Tensor],
+    losses: tuple[Losses, Losses],
+    weights: Weights,
+    mask: Tensor | None = None,
+) -> Losses:
+    """The mean of the objectives of two readings, and ``consistency`` times how far the two are apart.
+
+    R-Drop (Liang et al. 2021, Eq. 4) divided by two, so that cross-entropy and distillation weigh what they weigh
+    without it: its alpha is twice ``consistency``.
+
+    Args:
+        one: start and end logits of the first reading, each (batch, tokens).
+        other: of the second.
+        losses: of the two readings, each by `combined_loss`.
+        weights: see `Weights`.
+        mask: (batch, tokens), where the readings shall agree; None keeps all positions.
+    """
+    apart = _heads(consistency_loss(*heads, mask) for heads in zip(one, other, strict=True)).mean()
+    total, ce, kl = ((getattr(losses[0], name) + getattr(losses[1], name)) / 2 for name in ("total", "ce", "kl"))
+    return Losses(total + weights.consistency * apart, ce, kl, losses[0].coefficient, apart.detach())
 
 
 def trust_sum(

@@ -70,6 +70,7 @@ class MetricsLog(TrainerCallback):
             "ce": float(losses.ce),
             "kl": float(losses.kl),
             "coefficient": float(losses.coefficient),
+            "consistency": float(losses.consistency),
             "learning_rate": self.learning_rate,
         }
         with self.path.open("a", encoding="utf-8") as file:

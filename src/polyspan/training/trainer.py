@@ -19,7 +19,7 @@ from transformers import Trainer, TrainingArguments
 from polyspan.encoding.precision import faster_in_bf16
 from polyspan.encoding.windows import Windows
 from polyspan.errors import PolyspanError
-from polyspan.objectives import Losses, Weights, combined_loss, trust_sum
+from polyspan.objectives import Losses, Weights, combined_loss, read_twice, trust_sum
 from polyspan.training.batches import INDICES, WINDOWS, EpochBatches, EpochOrder, train_loader
 from polyspan.training.checkpoints import PREFIX, SAVING, Conditions, Kept, publish
 from polyspan.training.keeping import PullToStart, slow_lower_layers
@@ -225,23 +225,25 @@ class SpanTrainer(Trainer):
         """A batch's part of the step's objective; the terms of the step stay in ``last_losses`` for the log."""
         assert self._step is not None
         prefix = self.teacher.prefix if self.teacher is not None else None
+        asked = {name: inputs[name] for name in ENCODER_INPUTS if name in inputs}
+        if self.weights.consistency:  # each window twice, side by side: dropout differs
+            asked = {name: torch.cat([tensor, tensor]) for name, tensor in asked.items()}
         with prefix.replay(inputs[BELOW]) if prefix else nullcontext():
-            outputs = model(**{name: inputs[name] for name in ENCODER_INPUTS if name in inputs})
+            outputs = model(**asked)
+        count = len(inputs["input_ids"])
+        readings = list(zip(outputs.start_logits.split(count), outputs.end_logits.split(count), strict=True))
         last_epoch = float(self.state.epoch or 0) >= self.args.num_train_epochs - 1  # nobody is taught after it
         if self.recall is not None and inputs[WINDOWS] and not last_epoch:
-            self.recall.keep(inputs[INDICES].tolist(), outputs.start_logits, outputs.end_logits)
+            self.recall.keep(inputs[INDICES].tolist(), *readings[0])
         gold = inputs["start_positions"], inputs["end_positions"]
         ce_mask, kl_mask = self._masks(inputs)
-        losses = combined_loss(
-            (outputs.start_logits, outputs.end_logits),
-            inputs.get(TAUGHT),
-            gold,
-            gold[0] > 0,
-            self.weights,
-            ce_mask,
-            kl_mask,
-            self._step.mean_trust,
+        taught, trust = inputs.get(TAUGHT), self._step.mean_trust
+        losses, *again = (
+            combined_loss(reading, taught, gold, gold[0] > 0, self.weights, ce_mask, kl_mask, trust)
+            for reading in readings
         )
+        if again:
+            losses = read_twice(readings[0], readings[1], (losses, again[0]), self.weights, ce_mask)
         part = inputs[WINDOWS] / self._step.windows
         self._note(losses, part)
         # The processes' gradients are averaged where the step's objective is a sum over them.
