@@ -100,7 +100,7 @@ def one_file(
     publisher: Publisher, sha256: str | None = SHA256, unpack: str | None = None, name: str = "file.bin"
 ) -> DataSet:
     file = RemoteFile(name, f"{publisher.address}/{name}", sha256=sha256, unpack=unpack)
-    return DataSet("made", "Made", "CC0", "http://127.0.0.1", ("en",), "1", (file,))
+    return DataSet("made", "Made", "CC0", "http://127.0.0.1", ("en",), "1", "made/made", (file,))
 
 
 def names(folder: Path) -> list[str]:

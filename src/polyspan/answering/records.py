@@ -13,7 +13,7 @@ from polyspan.answering.asked import Asked, AskedError, check_asked, refuse_halv
 from polyspan.corpus.load import refuse_packed
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.squad import read_json
-from polyspan.corpus.table import find_header
+from polyspan.corpus.table import find_header, fit_cells, plain_name
 from polyspan.files import refuse_utf16
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".json")
@@ -91,7 +91,7 @@ def _json_record(line: int, row: Any) -> Record | BadRecord:
         return BadRecord(line, "not a JSON object")
     if isinstance(row.get("data"), list) and "question" not in row:
         return BadRecord(line, "in SQuAD's layout, not one question; name such a file .json")
-    return _record(line, row)
+    return _record(line, {plain_name(key): value for key, value in row.items()})
 
 
 def _table(path: Path) -> Iterator[Record | BadRecord]:
@@ -100,7 +100,7 @@ def _table(path: Path) -> Iterator[Record | BadRecord]:
         delimiter, skipped = find_header(path, file)
         rows = csv.reader(file, delimiter=delimiter, strict=True)
         try:
-            header = [name.strip().lower() for name in next(rows, [])]
+            header = [plain_name(name) for name in next(rows, [])]
         except csv.Error as error:
             raise CorpusError(f"{path}: line {1 + skipped}: not a readable row ({error})") from error
         if not header:
@@ -129,12 +129,12 @@ def _table(path: Path) -> Iterator[Record | BadRecord]:
                 continue
             if not any(cell.strip() for cell in row):
                 continue
-            if len(row) != len(header):
+            if (fitted := fit_cells(row, header, ("question", "context"))) is None:
                 yield BadRecord(line, f"has {len(row)} cells, expected {len(header)}")
             elif any("\udc80" <= character <= "\udcff" for cell in row for character in cell):
                 yield BadRecord(line, "not UTF-8; save the table as CSV UTF-8")
             else:
-                yield _record(line, dict(zip(header, row, strict=True)))
+                yield _record(line, fitted)
 
 
 def _squad(path: Path) -> Iterator[Record | BadRecord]:

@@ -203,7 +203,7 @@ def _show(console: Console, problems: Sequence[Problem]) -> None:
     for kind, count in _counted(problems)["problems"].items():
         console.print(f"[red]{count} x {kind}[/red]")
     for problem in problems[:EXAMPLES]:
-        console.print(f"  {problem}", markup=False)
+        console.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
     if len(problems) > EXAMPLES:
         console.print(f"  … and {len(problems) - EXAMPLES} more; --json lists all")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from polyspan.corpus.model import Answer, CorpusError, ParallelCorpus, Passage, Seed
 from polyspan.corpus.problems import Problems
@@ -23,7 +23,7 @@ class Record:
         id: of the seed.
         question_language, context_language: codes such as "en".
         answers: (text, start), the start None where it is to be searched; none at all means that
-            the context holds no answer.
+            the context holds no answer. White space at the edges of a text is no part of the answer.
     """
 
     where: str
@@ -66,6 +66,7 @@ class CorpusBuilder:
     _passage_ids: dict[tuple[str, str, str], str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
     _spellings: dict[str, str] = field(default_factory=dict)
+    _unanswered: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         """Validate one record and take it in, or report it."""
@@ -91,6 +92,8 @@ class CorpusBuilder:
         if known is not None and bool(known) != bool(answers):
             self._report(record, "contradictory answers", "this id has both an answer and no answer in one language")
             return
+        if not answers:
+            self._unanswered.setdefault((record.id, record.context_language), record.where)
         merged = dict.fromkeys([*(known or ()), *answers])
         self._seeds[record.id] = Seed(
             record.id,
@@ -102,9 +105,20 @@ class CorpusBuilder:
     def build(self) -> ParallelCorpus:
         """The corpus of all that was added.
 
+        A text without an answer whose translation has one is reported and left out: a translation that is not
+        finished looks like this.
+
         Raises:
             CorpusError: nothing usable was added.
         """
+        for (id_, language), where in self._unanswered.items():
+            seed = self._seeds[id_]
+            if elsewhere := next((code for code, answers in seed.answers.items() if answers), None):
+                message = f"no answer in {language!r}, but one in {elsewhere!r}; fill it in, or empty all"
+                self.problems.report(where, id_, "answered elsewhere", message)
+                passages, answers = dict(seed.passages), dict(seed.answers)
+                del passages[language], answers[language]
+                self._seeds[id_] = replace(seed, passages=passages, answers=answers)
         if not self._seeds:
             found = self.problems.found
             first = f"; the first of {len(found)} problems is {found[0]}" if found else ""
@@ -116,7 +130,7 @@ class CorpusBuilder:
 
     def _texts_are_sound(self, record: Record) -> bool:
         texts = {"id": record.id, "context": record.context, "question": record.question}
-        if _passage_key(record) in self._passage_ids:  # a long context is not searched for each of its questions
+        if self._passage_key(record) in self._passage_ids:  # a long context is not searched for each of its questions
             del texts["context"]
         for kind, text in texts.items():
             if not text.strip():
@@ -137,8 +151,10 @@ class CorpusBuilder:
 
     def _answers(self, record: Record) -> list[Answer] | None:
         found = []
-        for text, start in record.answers:
-            if not text.strip():
+        for given, at in record.answers:
+            text = given.strip()
+            start = None if at is None else at + len(given) - len(given.lstrip())
+            if not text:
                 self._report(record, "empty answer", "the answer is empty")
                 return None
             if start is None:
@@ -154,6 +170,11 @@ class CorpusBuilder:
                         f"answer {text!r} stands more than once in the context; give answer_start",
                     )
                     return None
+                before, after = record.context[:first][-1:], record.context[first + len(text) :][:1]
+                if (text[0].isdigit() and before.isdigit()) or (text[-1].isdigit() and after.isdigit()):
+                    message = f"answer {text!r} stands in the context only within another number; if it is meant, give"
+                    self._report(record, "answer within a number", f"{message} answer_start")
+                    return None
                 start = first
             if start < 0 or record.context[start : start + len(text)] != text:
                 there = record.context[max(0, start) : max(0, start) + len(text)]
@@ -167,7 +188,7 @@ class CorpusBuilder:
         return found
 
     def _passage_id(self, record: Record) -> str:
-        key = _passage_key(record)
+        key = self._passage_key(record)
         if key not in self._passage_ids:
             count = self._counts.get(record.context_language, 0)
             self._counts[record.context_language] = count + 1
@@ -175,6 +196,10 @@ class CorpusBuilder:
             self._passage_ids[key] = new
             self._passages[new] = Passage(new, record.context_language, record.title, record.context)
         return self._passage_ids[key]
+
+    def _passage_key(self, record: Record) -> tuple[str, str, str]:
+        """What makes a passage; views may name one text otherwise."""
+        return record.context_language, "" if self.views else record.title, record.context
 
     def _report(self, record: Record, kind: str, message: str) -> None:
         self.problems.report(record.where, record.id, kind, message)
@@ -184,8 +209,6 @@ def _but(answer: str, context: str) -> str:
     """What may have gone wrong with an answer that is not where it should be, for a message."""
     if (times := context.count(answer)) == 1:
         return f"; it stands at {context.find(answer)}"
-    if not times and (bare := answer.strip()) != answer and bare in context:
-        return "; it is without the spaces around it"
     if not times and unicodedata.normalize("NFC", answer) in unicodedata.normalize("NFC", context):
         return "; it is in another Unicode form: normalise both to NFC"
     if not times and (at := _alike(context).find(_alike(answer))) >= 0:
@@ -197,7 +220,3 @@ def _alike(text: str) -> str:
     """As many characters, with what is easily typed otherwise made the same."""
     lower = "".join(low if len(low := character.lower()) == 1 else character for character in text)
     return lower.translate(_TYPED)
-
-
-def _passage_key(record: Record) -> tuple[str, str, str]:
-    return record.context_language, record.title, record.context

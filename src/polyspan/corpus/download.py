@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.publishers import DataSet, RemoteFile
@@ -105,10 +106,14 @@ def _fetch(file: RemoteFile, folder: Path, mirror: str | None, advance: Advance)
 def _refuse_what_is_no_json(url: str, part: Path) -> None:
     """Of a file that no digest tells to be whole."""
     try:
-        json.loads(part.read_bytes())
+        tree = json.loads(part.read_bytes())
+        if not isinstance(tree, dict) or not isinstance(tree.get("data"), list):
+            raise ValueError("no list named 'data'")
     except (ValueError, RecursionError) as error:
         part.unlink()
-        raise CorpusError(f"{url}: cut off or another page, as it is not JSON ({error}); deleted, try again") from error
+        raise CorpusError(
+            f"{url}: cut off or another page, as it is not JSON of a data set ({error}); deleted, try again"
+        ) from error
 
 
 def _download(url: str, part: Path, file: RemoteFile, advance: Advance) -> None:
@@ -130,7 +135,7 @@ def _download(url: str, part: Path, file: RemoteFile, advance: Advance) -> None:
             length = reply.headers.get("Content-Length")
             total = done + int(length) if length is not None else file.size
             with part.open("ab" if done else "wb") as target:
-                while chunk := reply.read(_CHUNK):
+                while chunk := _read(reply, url, part):
                     target.write(chunk)
                     done += len(chunk)
                     advance(file.name, done, total)
@@ -145,6 +150,14 @@ def _download(url: str, part: Path, file: RemoteFile, advance: Advance) -> None:
         raise CorpusError(f"{url}: not an address ({error})") from error
     if total is not None and done < total:
         raise CorpusError(_broken(url, part, f"{done:,} of {total:,} bytes came"))
+
+
+def _read(reply: Any, url: str, part: Path) -> bytes:
+    try:
+        chunk: bytes = reply.read(_CHUNK)
+    except OSError as error:  # of the connection, where any other is of the disk
+        raise CorpusError(_broken(url, part, str(error.strerror or error))) from error
+    return chunk
 
 
 def _version_file(part: Path) -> Path:
@@ -172,7 +185,7 @@ def _unpack(archive: Path, folder: Path, prefix: str) -> dict[str, str]:
                 digests[name.as_posix()] = sha256(folder / name)
         if not digests:
             raise CorpusError(f"{archive}: holds no JSON below {prefix}; the publisher has changed it")
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: packed as no set is
         archive.unlink()
         raise CorpusError(f"{archive}: not a whole zip file ({error}); it was deleted, try again") from error
     return digests

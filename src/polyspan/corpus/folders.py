@@ -10,24 +10,16 @@ from polyspan.corpus.builder import CorpusBuilder
 from polyspan.corpus.model import CorpusError, ParallelCorpus
 from polyspan.corpus.problems import Problems
 from polyspan.corpus.publishers import DATA_SETS
+from polyspan.corpus.rows import TYDIQA_LANGUAGES
 from polyspan.corpus.squad import squad_records
 
 LANGUAGE = r"[a-z]{2,3}(?:[-_][A-Za-z0-9]+)*"
-MLQA_FILE = re.compile(rf"(?P<split>\w+)-context-(?P<context>{LANGUAGE})-question-(?P<question>{LANGUAGE})\.json")
-PARALLEL_FILE = re.compile(rf"(?P<name>.+)\.(?P<language>{LANGUAGE})\.json")
+MLQA_FILE = re.compile(
+    rf"(?P<split>[\w-]+?)-context-(?P<context>{LANGUAGE})-question-(?P<question>{LANGUAGE})(?i:\.json)"
+)
+PARALLEL_FILE = re.compile(rf"(?P<name>.+)\.(?P<language>{LANGUAGE})(?i:\.json)")
 PUBLISHED_LANGUAGES = {language for data_set in DATA_SETS.values() for language in data_set.languages}
 """What names of files may be trusted to mean."""
-TYDIQA_LANGUAGES = {
-    "arabic": "ar",
-    "bengali": "bn",
-    "english": "en",
-    "finnish": "fi",
-    "indonesian": "id",
-    "korean": "ko",
-    "russian": "ru",
-    "swahili": "sw",
-    "telugu": "te",
-}
 
 
 def read_squad(path: Path, language: str | None, problems: Problems) -> ParallelCorpus:
@@ -58,6 +50,8 @@ def read_xquad(folder: Path, languages: Collection[str] | None, problems: Proble
     check_languages(str(folder), languages, {match["language"] for _, match in files})
     for path, match in files:
         language = match["language"]
+        if languages is None:
+            _refuse_doubtful(path, language)
         if languages is None or language in languages:
             for record in squad_records(path, _constant(language, language), problems):
                 builder.add(record)
@@ -126,10 +120,17 @@ def _languages_of_name(path: Path, stated: str | None) -> tuple[str, str]:
         return stated, stated
     if match:
         language = match["language"]
-        if len(re.split("[-_]", language)[0]) > 2:  # "dev" too is the code of a language
-            raise CorpusError(f"{path}: is {language!r} its language? Name it with languages, or name the folder")
+        _refuse_doubtful(path, language)
         return language, language
+    if named := [part for part in re.split(r"[-_. ]", path.stem) if part in PUBLISHED_LANGUAGES - {"en"}]:
+        raise CorpusError(f"{path}: is {named[0]!r} its language? Say it: --languages {named[0]}, or en")
     return "en", "en"
+
+
+def _refuse_doubtful(path: Path, language: str) -> None:
+    """Of what stands where a language would: "dev" and "old" too are codes of languages."""
+    if len(re.split("[-_]", language)[0]) > 2:
+        raise CorpusError(f"{path}: is {language!r} its language? If so name all that are to be read: --languages")
 
 
 def _constant(question: str, context: str) -> Callable[[str], tuple[str, str]]:
@@ -151,7 +152,14 @@ def _matching(folder: Path, pattern: re.Pattern[str], shown: str) -> list[tuple[
         )
     # A name that begins with a dot is another system's note about the file without it.
     seen = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
-    found = [(path, match) for path in seen if (match := pattern.fullmatch(path.name))]
+    found, others = [], []
+    for path in seen:
+        if match := pattern.fullmatch(path.name):
+            found.append((path, match))
+        elif path.suffix.lower() == ".json":
+            others.append(path.name)
     if not found:
         raise CorpusError(f"{folder}: holds no file named like {shown}")
+    if others:
+        raise CorpusError(f"{folder}: holds {', '.join(others)}, not named like {shown}; rename it, or move it away")
     return found

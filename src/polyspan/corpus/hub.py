@@ -6,12 +6,12 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from types import UnionType
 from typing import Any
 
 from polyspan.corpus.builder import CorpusBuilder, Record
 from polyspan.corpus.model import CorpusError, ParallelCorpus
 from polyspan.corpus.problems import Problems
+from polyspan.corpus.rows import record_of_row
 from polyspan.errors import one_line
 
 
@@ -90,34 +90,10 @@ def records_of_rows(
 
     Args:
         name: of the set, for messages.
-        rows: from `datasets`. A ``language`` column says more than ``languages`` does.
+        rows: from `datasets`; see `record_of_row`.
         languages: of question and context.
         problems: where bad rows go.
     """
     for number, row in enumerate(rows):
-        where = f"{name}: row {number}"
-        try:
-            starts = row["answers"]["answer_start"]
-            answers = [
-                (_checked(text, "answer", str), int(start))
-                for text, start in zip(row["answers"]["text"], starts, strict=True)
-            ]
-            question, context = (str(row.get("language") or language) for language in languages)
-            yield Record(
-                where,
-                str(_checked(row["id"], "id", str | int)),
-                question,
-                context,
-                str(row.get("title") or ""),
-                _checked(row["context"], "context", str),
-                _checked(row["question"], "question", str).strip(),
-                answers,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            problems.report(where, None, "missing key", f"not a question answering row ({error!r})")
-
-
-def _checked(value: Any, name: str, kind: type | UnionType) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} is {value!r}")
-    return value
+        if record := record_of_row(f"{name}: row {number}", row, languages, problems):
+            yield record

@@ -45,15 +45,15 @@ def load_corpus(
         path: a file or folder; ``commons/train``, ``commons/dev`` or ``commons/test`` for the
             corpus that ships; for kind "hub" see `polyspan.corpus.hub.read_hub`.
         kind: the layout; guessed from the names of files when None.
-        languages: keep only these. SQuAD and hub sets without a language column are in one
-            language, English unless named here; a SQuAD file named like one of a parallel set is in
+        languages: keep only these, at least one. SQuAD, hub and flat sets without a language column are
+            in one language, English unless named here; a SQuAD file named like one of a parallel set is in
             the language of its name.
         on_bad: "fail" raises at the first bad record, "skip" passes over bad records.
         problems: a list to put the skipped records into.
 
     Raises:
-        CorpusError: nothing there, an unknown layout or ``on_bad``, a bad record, or a language that
-            is not there.
+        CorpusError: nothing there, an unknown layout or ``on_bad``, a bad record, a language that is not
+            there, or no question over a text in the languages.
     """
     if on_bad not in get_args(OnBad):
         raise CorpusError(f"on_bad is {' or '.join(get_args(OnBad))}, not {on_bad!r}")
@@ -63,6 +63,8 @@ def load_corpus(
         raise CorpusError(f"unknown kind {kind!r}; use one of {', '.join(get_args(Kind))}")
     if isinstance(languages, str):
         languages = [languages]
+    if languages is not None and not languages:
+        raise CorpusError("languages: none is named; leave them out, and all are kept")
     if kind == "hub":
         return _in_languages(read_hub(str(path), languages, collector), languages)
     place = _shipped(path) or Path(path)
@@ -74,7 +76,8 @@ def load_corpus(
             raise CorpusError(f"{path}: a SQuAD file is in one language, name just that one")
         return read_squad(_file(place), languages[0] if languages else None, collector)
     if kind == "table":
-        return _in_languages(read_table(_file(place), collector), languages)
+        only = languages[0] if languages and len(languages) == 1 else "en"
+        return _in_languages(read_table(_file(place), collector, only), languages)
     reader = {"mlqa": read_mlqa, "xquad": read_xquad, "tydiqa": read_tydiqa}[kind]
     return _in_languages(reader(place, languages, collector), languages)
 
@@ -90,7 +93,9 @@ def guess_kind(path: str | Path) -> Kind:
         if kind := _kind_of_folder(place):
             return kind
         if inside := [entry.name for entry in sorted(place.iterdir()) if _can_be_read(entry)]:
-            raise CorpusError(f"{path}: holds {', '.join(inside)}; name one of them, such as {path}/{inside[0]}")
+            several = sum(name.lower().endswith(".json") for name in inside) > 1
+            hint = "; files of a parallel set are named NAME.LANGUAGE.json" if several else ""
+            raise CorpusError(f"{path}: holds {', '.join(inside)}; name one of them, such as {path}/{inside[0]}{hint}")
     elif place.is_file():
         refuse_packed(place)
         if place.suffix.lower() in TABLES:
@@ -181,4 +186,8 @@ def _in_languages(corpus: ParallelCorpus, languages: Sequence[str] | None) -> Pa
     check_languages(corpus.name, languages, corpus.languages)
     if languages is None or set(languages) == set(corpus.languages):
         return corpus
-    return corpus.in_languages(languages)
+    kept = corpus.in_languages(languages)
+    if not kept.seeds:
+        only = ", ".join(languages)
+        raise CorpusError(f"{corpus.name}: no question in {only} over a text in {only}; name the languages of both")
+    return kept

@@ -10,6 +10,7 @@ from typing import Any
 from polyspan.corpus.builder import Record
 from polyspan.corpus.model import CorpusError
 from polyspan.corpus.problems import Problems
+from polyspan.corpus.rows import is_flat, record_of_row
 from polyspan.files import read_text
 
 
@@ -37,6 +38,8 @@ def read_json(path: Path) -> Any:
 def squad_records(path: Path, languages: Callable[[str], tuple[str, str]], problems: Problems) -> Iterator[Record]:
     """The questions of one file, in order. Unknown keys are ignored.
 
+    In place of articles there may be flat rows (`polyspan.corpus.rows`), also as a bare list.
+
     Args:
         path: the JSON file.
         languages: question and context language of an id.
@@ -46,9 +49,14 @@ def squad_records(path: Path, languages: Callable[[str], tuple[str, str]], probl
         CorpusError: the file as a whole is not of this layout.
     """
     tree = read_json(path)
-    if not isinstance(tree, dict) or not isinstance(tree.get("data"), list):
+    articles = tree.get("data") if isinstance(tree, dict) else tree
+    flat = isinstance(articles, list) and bool(articles) and is_flat(articles[0])
+    if not isinstance(articles, list) or not (isinstance(tree, dict) or flat):
         raise CorpusError(f"{path}: not in SQuAD's layout, which is an object with a list named 'data'")
-    for article_number, article in enumerate(tree["data"], start=1):
+    if flat:
+        yield from _flat_records(path, articles, languages, problems)
+        return
+    for article_number, article in enumerate(articles, start=1):
         where = f"{path}: article {article_number}"
         if not isinstance(article, dict) or not isinstance(article.get("paragraphs"), list):
             problems.report(where, None, "missing key", "has no list named 'paragraphs'")
@@ -63,6 +71,20 @@ def squad_records(path: Path, languages: Callable[[str], tuple[str, str]], probl
                 record = _record(place, title, paragraph.get("context"), qa, languages, problems)
                 if record is not None:
                     yield record
+
+
+def _flat_records(
+    path: Path, rows: list[Any], languages: Callable[[str], tuple[str, str]], problems: Problems
+) -> Iterator[Record]:
+    for number, row in enumerate(rows, start=1):
+        where = f"{path}: row {number}"
+        try:
+            of_id = languages(str(row.get("id")) if isinstance(row, dict) else "")
+        except KeyError:
+            problems.report(where, None, "missing language", "the id does not begin with a known language")
+            continue
+        if record := record_of_row(where, row, of_id, problems):
+            yield record
 
 
 def _record(

@@ -6,28 +6,36 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 
 from polyspan.corpus.builder import CorpusBuilder, Record
 from polyspan.corpus.model import CorpusError, ParallelCorpus
 from polyspan.corpus.problems import Problems
+from polyspan.corpus.rows import is_flat, record_of_row
 from polyspan.files import read_text
 
 COLUMNS = ("id", "language", "context", "question", "answer")
 PAIR_COLUMNS = ("question_language", "context_language")
 """In place of ``language``, where question and context are in two."""
+KNOWN = {*COLUMNS, *PAIR_COLUMNS, "answer_start"}
 
 
-def read_table(path: Path, problems: Problems) -> ParallelCorpus:
+def read_table(path: Path, problems: Problems, language: str = "en") -> ParallelCorpus:
     """Rows of id, language, context, question, answer and, if there is one, answer_start.
 
     In place of the language there may be a question_language and a context_language.
     Rows with one id in several languages make one seed; rows with one id in one language give
     several gold answers. An empty answer means that the context holds none, which must be so in every
-    language of its id. Where answer_start is
-    missing the answer is searched, and must stand exactly once in the context.
+    language of its id. Where answer_start is missing the answer is searched, and must stand exactly once in
+    the context. Lines of JSON may also be flat rows (`polyspan.corpus.rows`).
+
+    Args:
+        path: the file.
+        problems: where bad rows go.
+        language: of flat rows that name none.
 
     Raises:
         CorpusError: no such file, empty, another layout, a column is missing, or a bad row when
@@ -45,38 +53,60 @@ def read_table(path: Path, problems: Problems) -> ParallelCorpus:
             f"{path}: is JSON, not CSV; name it .jsonl if each line is a row, or read it with --kind squad"
         )
     rows = _json_rows(path, text, problems) if json_lines else _csv_rows(path, text, problems)
-    records = [record for line, row in rows if (record := _record(f"{path}: line {line}", row, problems))]
-    answered: dict[str, str] = {}
-    for record in records:
-        if record.answers:
-            answered.setdefault(record.id, record.context_language)
-    for record in records:
-        elsewhere = answered.get(record.id, record.context_language)
-        if record.answers or elsewhere == record.context_language:
+    for line, row in rows:
+        where = f"{path}: line {line}"
+        flat = json_lines and is_flat(row)
+        record = record_of_row(where, row, (language, language), problems) if flat else _record(where, row, problems)
+        if record:
             builder.add(record)
-        else:  # a translation that is not finished looks like this
-            message = f"no answer in {record.context_language!r}, but one in {elsewhere!r}; fill it in, or empty all"
-            problems.report(record.where, record.id, "answered elsewhere", message)
     return builder.build()
+
+
+def plain_name(name: str) -> str:
+    """A column's name or a key as it is looked for: "Answer Start" is answer_start."""
+    return re.sub(r"[\s-]+", "_", name.strip().lower())
+
+
+def fit_cells(row: list[str], header: Sequence[str], needed: Collection[str]) -> Mapping[str, str] | None:
+    """A row by the names of its columns; None where it has other cells than they.
+
+    Spreadsheets leave out what is empty at the end of a row, or write more of it.
+
+    Args:
+        row: its cells.
+        header: names of columns.
+        needed: those whose cells are not left out.
+    """
+    if any(cell.strip() for cell in row[len(header) :]) or set(header[len(row) :]) & set(needed):
+        return None
+    return dict(zip_longest(header, row[: len(header)], fillvalue=""))
 
 
 def find_header(path: Path, file: TextIO) -> tuple[str, int]:
     """Go to the header of a table: past empty lines, and past one in which a spreadsheet names what separates cells.
 
     Args:
-        path: a .tsv's cells are separated by tabs, others' by what their header has most of where it is not named.
+        path: a .tsv's cells are separated by tabs, others' by what is not named to be by that which shows most
+            columns of a known name.
         file: the table, at its beginning and opened with ``newline=""``; afterwards at its header.
 
     Returns:
         what separates cells, and how many lines were passed.
     """
     passed, begins, first = 0, file.tell(), file.readline()
-    while first and not first.strip("\r\n"):
+    while first and not first.strip("\r\n,;\t "):
         passed, begins, first = passed + 1, file.tell(), file.readline()
     if named := re.fullmatch(r"sep=(.)\s*", first):
         return named[1], passed + 1
     file.seek(begins)
-    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count), passed
+    if path.suffix.lower() == ".tsv":
+        return "\t", passed
+
+    def shows(separator: str) -> tuple[int, int]:
+        names = {plain_name(cell.strip('"\r\n')) for cell in first.split(separator)}
+        return len(names & KNOWN), first.count(separator)
+
+    return max(",;\t", key=shows), passed
 
 
 def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -86,7 +116,7 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
     reader = csv.reader(file, delimiter=delimiter, strict=True)
     line = 1 + skipped
     try:
-        header = [name.strip().lower() for name in next(reader, [])]
+        header = [plain_name(name) for name in next(reader, [])]
         needed = [name for name in COLUMNS if name != "language" or not set(PAIR_COLUMNS) <= set(header)]
         if missing := [name for name in needed if name not in header]:
             raise CorpusError(
@@ -105,15 +135,11 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, 
                 return
             if not any(cell.strip() for cell in row):
                 continue
-            if len(row) != len(header):
-                problems.report(
-                    f"{path}: line {line}",
-                    None,
-                    "broken row",
-                    f"has {len(row)} cells, expected {len(header)}",
-                )
+            if (fitted := fit_cells(row, header, needed)) is None:
+                message = f"has {len(row)} cells, expected {len(header)}"
+                problems.report(f"{path}: line {line}", None, "broken row", message)
                 continue
-            yield line, dict(zip(header, row, strict=True))
+            yield line, fitted
     except csv.Error as error:
         raise CorpusError(
             f"{path}: line {line}: not a readable table: a quotation mark that begins here is not closed, or text"
@@ -133,9 +159,8 @@ def _refuse_squad(path: Path, text: str) -> None:
             f"{path}: is in SQuAD's layout, not a row each line; name it .json, or read it with --kind squad"
         )
     if isinstance(tree, list):
-        raise CorpusError(
-            f"{path}: is one JSON list; put each of its objects on a line of its own, without a comma after it"
-        )
+        hint = "name it .json" if tree and is_flat(tree[0]) else "put each of its objects on a line of its own"
+        raise CorpusError(f"{path}: is one JSON list, not a row each line; {hint}")
 
 
 def _json_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -150,7 +175,7 @@ def _json_rows(path: Path, text: str, problems: Problems) -> Iterator[tuple[int,
         if not isinstance(row, dict):
             problems.report(f"{path}: line {line}", None, "broken row", "not a JSON object")
             continue
-        yield line, row
+        yield line, {plain_name(key): value for key, value in row.items()}
 
 
 def _record(where: str, row: Mapping[str, Any], problems: Problems) -> Record | None:

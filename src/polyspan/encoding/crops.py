@@ -52,8 +52,8 @@ def _around_answers(windows: Windows, tokens: int, generator: np.random.Generato
         pair_index=windows.pair_index[kept],
         begin=new,
         end=(new + size).astype(np.int32),
-        gold_start=(position + answer_first - new).astype(np.int16),
-        gold_end=(position + answer_last - new).astype(np.int16),
+        gold_start=(position + answer_first - new).astype(np.int32),
+        gold_end=(position + answer_last - new).astype(np.int32),
     )
 
 

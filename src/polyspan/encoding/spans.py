@@ -113,10 +113,12 @@ def window_candidates(
     Args:
         start_logits, end_logits, context_mask: (batch, tokens).
         first_context: position of each window's first context token.
-        top_k: spans to keep; a few more are looked at, as some may turn out to be white space.
+        top_k: spans to keep; twice as many and a few more are looked at, as some may turn out to be white space, or
+            the same without it.
         max_answer_tokens: longest answer.
     """
-    values, begins, ends = best_token_spans(start_logits, end_logits, context_mask, top_k + SPARE, max_answer_tokens)
+    looked_at = 2 * top_k + SPARE
+    values, begins, ends = best_token_spans(start_logits, end_logits, context_mask, looked_at, max_answer_tokens)
     # In double precision, which some devices lack: in single, a share of all spans can come out above 1.
     start_logits, end_logits, context_mask = start_logits.cpu().double(), end_logits.cpu().double(), context_mask.cpu()
     of_starts, of_ends = (logits.masked_fill(~context_mask, EXCLUDED) for logits in (start_logits, end_logits))

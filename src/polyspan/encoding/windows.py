@@ -47,9 +47,9 @@ class Windows:
     pair_index: NDArray[np.int32]
     begin: NDArray[np.int32]
     end: NDArray[np.int32]
-    gold_start: NDArray[np.int16]
-    gold_end: NDArray[np.int16]
-    question_tokens: NDArray[np.int16]
+    gold_start: NDArray[np.int32]
+    gold_end: NDArray[np.int32]
+    question_tokens: NDArray[np.int32]
     question_limit: int
     lost: Mapping[str, int] = field(default_factory=dict)
     cut_questions: Mapping[str, int] = field(default_factory=dict)
@@ -139,9 +139,9 @@ def make_windows(
         pair_index=owner,
         begin=begin.astype(np.int32),
         end=end.astype(np.int32),
-        gold_start=np.where(held, shift + first[owner], CLS).astype(np.int16),
-        gold_end=np.where(held, shift + last[owner], CLS).astype(np.int16),
-        question_tokens=question.astype(np.int16),
+        gold_start=np.where(held, shift + first[owner], CLS).astype(np.int32),
+        gold_end=np.where(held, shift + last[owner], CLS).astype(np.int32),
+        question_tokens=question.astype(np.int32),
         question_limit=question_limit,
         lost=_by_language(table.languages, contexts[unheld]),
         cut_questions=_by_language(
