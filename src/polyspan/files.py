@@ -28,15 +28,22 @@ def write_aside(path: Path) -> Iterator[Path]:
     The temporary path does not exist yet: create a file or a folder at it. When the block raises,
     nothing is left behind and ``path`` is as it was. A folder replaces an older folder.
     """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - a name may be "..", and links stay links
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=ASIDE) as folder:
         aside = Path(folder) / path.name
         yield aside
         for entry in [aside, *(aside.rglob("*") if aside.is_dir() else ())]:
             flush(entry)
-        if aside.is_dir() and path.is_dir():
-            shutil.move(path, Path(folder) / "replaced")
-        aside.replace(path)
+        replaced = Path(folder) / "replaced"
+        try:
+            if aside.is_dir() and path.is_dir():
+                path.rename(replaced)
+            aside.replace(path)
+        except BaseException:
+            if replaced.is_dir() and not path.exists():
+                replaced.rename(path)
+            raise
         flush(path.parent)
 
 

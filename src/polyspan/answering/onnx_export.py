@@ -72,6 +72,8 @@ def export_model(
         ModelError: the model cannot be loaded.
     """
     require("onnx", "onnxscript", "onnxruntime")
+    if output.resolve() == Path.cwd():
+        raise OnnxError(f"{output}: is the current folder; name one for the export, as it is replaced as a whole")
     if output.exists() and not (output / EXPORT_FILE).is_file() and not (output.is_dir() and not any(output.iterdir())):
         raise OnnxError(f"{output}: is there already and is no export; name another --output")
     say = progress or (lambda _: None)
@@ -146,21 +148,23 @@ def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModelPr
 def round_to_8_bits(graph: ModelProto, loaded: LoadedModel) -> None:
     """In place; activation ranges are those on the shipped corpus, one question of each pair of languages."""
     unpack_attention(graph)
-    ranges = input_ranges(graph, calibration_feeds(loaded.tokenizer))
+    ranges = input_ranges(graph, calibration_feeds(loaded))
     quantise(graph, ranges, LEVELS if adds_exactly() else SAFE_LEVELS)
     quantise_embeddings(graph)
 
 
-def calibration_feeds(tokenizer: PreTrainedTokenizerBase) -> Iterator[dict[str, NDArray[np.int64]]]:
+def calibration_feeds(loaded: LoadedModel) -> Iterator[dict[str, NDArray[np.int64]]]:
     """Batches of real questions and contexts in all languages of the shipped corpus."""
     from polyspan.corpus import load_corpus
     from polyspan.encoding.tokens import tokenise_corpus
-    from polyspan.encoding.windows import build_batch, make_windows
+    from polyspan.encoding.windows import MAX_LENGTH, build_batch, make_windows
     from polyspan.evaluation.evaluate import limit_pairs
 
     corpus = load_corpus(CALIBRATION_TEXTS)
     pairs = limit_pairs(corpus.pairs(), 1)
-    windows = make_windows(tokenise_corpus(corpus, pairs, tokenizer), pairs, labelled=False)
+    tokenised = tokenise_corpus(corpus, pairs, loaded.tokenizer)
+    longest = min(MAX_LENGTH, longest_window(loaded.model.config, loaded.tokenizer))
+    windows = make_windows(tokenised, pairs, longest, labelled=False)
     for first in range(0, len(windows), CALIBRATION_BATCH):
         batch = build_batch(windows, range(first, min(first + CALIBRATION_BATCH, len(windows))))
         yield {name: tensor.numpy() for name, tensor in batch.inputs.items()}

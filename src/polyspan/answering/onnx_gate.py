@@ -63,8 +63,11 @@ def check_export(
         progress: called with what is being done.
     """
     from polyspan.encoding.predict import predict
+    from polyspan.encoding.windows import MAX_LENGTH
     from polyspan.evaluation.evaluate import score_rows
+    from polyspan.models.load import longest_window
 
+    longest = min(MAX_LENGTH, longest_window(before.model.config, before.tokenizer))
     f1, best = [], []
     for loaded, moment in ((before, "before"), (after, "after")):
 
@@ -72,7 +75,9 @@ def check_export(
             if progress is not None:
                 progress(f"measuring {moment}: {done / total:.0%}")
 
-        predictions = predict(loaded.model, loaded.tokenizer, gate.corpus, gate.pairs, progress=move)
+        predictions = predict(
+            loaded.model, loaded.tokenizer, gate.corpus, gate.pairs, max_length=longest, progress=move
+        )
         f1.append([row.f1 for row in score_rows(gate.corpus, predictions, gate.rules)])
         best.append([(p.spans[0].start, p.spans[0].end) if p.spans else None for p in predictions])
     rows: defaultdict[str, list[int]] = defaultdict(list)

@@ -18,8 +18,8 @@ def average(
     """Average the weights of models that began with the same ones: a run and its start, or several runs."""
     from rich.console import Console
 
-    from polyspan.experiments.leakage import note_average
-    from polyspan.models import ModelError, save_model
+    from polyspan.experiments.leakage import save_average
+    from polyspan.models import ModelError
     from polyspan.models.average import average_models
 
     if output.exists():
@@ -28,7 +28,5 @@ def average(
         numbers = [float(share) for share in shares.split(",")] if shares else None
     except ValueError:
         raise ModelError(f"--shares {shares}: write numbers with commas between, such as 0.25,0.75") from None
-    mean = average_models(models, numbers)
-    save_model(mean.model, mean.tokenizer, output)
-    note_average(models, numbers, output)
+    save_average(average_models(models, numbers), models, numbers, output)
     Console(soft_wrap=True).print(str(output), markup=False, highlight=False)

@@ -46,12 +46,18 @@ def calibrate(
     from polyspan.answering.backend import choose_backend, load_reader_for, move_to_accelerator
     from polyspan.experiments.calibrate import CalibrateError, Rows
     from polyspan.experiments.calibrate import calibrate as run
+    from polyspan.experiments.leakage import check_evaluation
     from polyspan.experiments.model_card import note_calibration
+    from polyspan.experiments.recipe import Evaluation
     from polyspan.models.load import local_path
 
     if save and not local_path(model).is_dir():
         raise CalibrateError(f"{model}: --save writes into a model's folder, and this is a name; use a folder")
     kept = tuple(listed(languages) or ()) or None
+    for path, layout in ((data, kind), (test, test_kind)):
+        if path is not None:
+            asked = Evaluation.model_validate({"path": path, "kind": layout, "languages": kept and list(kept)})
+            check_evaluation(model, asked, None, "warn", Console(stderr=True))
     loaded = load_reader_for(model, choose_backend(model, backend))
     move_to_accelerator(loaded)
     calibration, measured = run(

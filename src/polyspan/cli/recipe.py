@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import textwrap
@@ -44,8 +45,13 @@ def copy(
         raise RecipeError(f"no recipe {name!r}; {hint}`polyspan recipe list` names all")
     if to.exists():
         raise RecipeError(f"{to}: exists already; name another file")
-    write_text(to, found[name].read_text(encoding="utf-8"))
+    text = found[name].read_text(encoding="utf-8")
+    command = text.splitlines()[0].split()[:3]  # in a comment: how it is run
+    if command[0] == "#":
+        text = text.replace(text.splitlines()[0], f"{' '.join(command)} {shlex.quote(str(to))}", 1)
+    write_text(to, text)
     print(to)
+    print("name another run_dir in it before it is changed and run: a folder holds one recipe's run", file=sys.stderr)
 
 
 @app.command("check")

@@ -69,6 +69,7 @@ def calibrate(
         CalibrationError: too few rows to fit on.
         CorpusError: data that cannot be read.
     """
+    from polyspan.analysis.runs import without_homes
     from polyspan.answering.fit import fit_calibration
 
     evidence = _ask(loaded, rows, console)
@@ -81,8 +82,12 @@ def calibrate(
         data, on = rows.path, test.path
     if not len(measured_on):
         raise CalibrateError(f"{on}: no rows are left to measure on")
-    calibration = fit_calibration(fitted_on, loaded.name, data)
-    measured = {"data": on, **measure(measured_on, calibration)}
+    if shared := {pair.id for pair in fitted_on.pairs} & {pair.id for pair in measured_on.pairs}:
+        raise CalibrateError(
+            f"{on}: is measured on questions it is fitted on, such as {min(shared)!r}; leave --test out"
+        )
+    calibration = fit_calibration(fitted_on, without_homes(loaded.name), without_homes(data))
+    measured = {"data": without_homes(on), **measure(measured_on, calibration)}
     report = {**calibration.model_dump(mode="json"), "measured": measured}
     write_text(output / "calibration.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
     _draw(measured, output, loaded.name)

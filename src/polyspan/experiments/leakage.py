@@ -16,8 +16,8 @@ from polyspan.corpus.model import ParallelCorpus
 from polyspan.errors import PolyspanError
 from polyspan.experiments.prepare import prepare
 from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Evaluation, Recipe, RecipeError, load_recipe
-from polyspan.files import write_text
-from polyspan.models.load import model_folder
+from polyspan.files import write_aside, write_text
+from polyspan.models.load import LoadedModel, local_path, model_folder, save_model
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +81,9 @@ class Guard:
             for parent in parents:
                 self.compare_model(parent)
             return
-        if origin not in self.origins:
+        if is_gone(origin):
+            self._could_not(origin, "no such model is there any more")
+        elif origin not in self.origins:
             self.origins.append(origin)
 
     def _compare_training(self, model: str, recipe: Recipe) -> None:
@@ -196,9 +198,16 @@ def _guard(evaluation: Evaluation | None, policy: str, console: Console) -> Guar
     return Guard(evaluation, policy, console)  # type: ignore[arg-type]
 
 
-def note_average(models: Sequence[str], shares: Sequence[float] | None, output: Path) -> None:
-    """Write into the folder of an averaged model of which models it is, those in folders as seen from there."""
-    parents = [os.path.relpath(model, output) if Path(model).is_dir() else model for model in models]
+def save_average(mean: LoadedModel, models: Sequence[str], shares: Sequence[float] | None, output: Path) -> None:
+    """Write an averaged model, and of which models it is; those in folders are noted as seen from its own."""
+    with write_aside(output) as aside:
+        save_model(mean.model, mean.tokenizer, aside)
+        _note_average(models, shares, aside, output.resolve())
+
+
+def _note_average(models: Sequence[str], shares: Sequence[float] | None, output: Path, place: Path) -> None:
+    folders = [(model, local_path(model)) for model in models]
+    parents = [os.path.relpath(folder.resolve(), place) if folder.is_dir() else model for model, folder in folders]
     note = {"models": parents, "shares": list(shares or [1.0] * len(models))}
     write_text(output / AVERAGE_FILE, json.dumps(note, ensure_ascii=False, indent=1) + "\n")
 
@@ -208,7 +217,8 @@ def averaged_of(model: str) -> list[str]:
     folder = Path(model)
     try:
         parents = json.loads((folder / AVERAGE_FILE).read_text(encoding="utf-8"))["models"]
-        return [str(found) if (found := folder / str(name)).is_dir() else str(name) for name in parents]
+        places = [(str(name), Path(os.path.normpath(folder.resolve() / str(name)))) for name in parents]
+        return [str(place) if place.is_dir() or name.startswith("..") else name for name, place in places]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -227,12 +237,18 @@ def model_history(model: str) -> Iterator[tuple[str, Recipe]]:
         and file not in seen
     ):
         seen.add(file)
-        recipe = _from_its_place(load_recipe(file), file)
+        recipe = from_its_place(load_recipe(file), file)
         yield model, recipe
         model = recipe.model
 
 
-def _from_its_place(recipe: Recipe, file: Path) -> Recipe:
+def is_gone(model: str) -> bool:
+    """Whether this can only have been a folder, and is none any more: not a hub id, nor a name that ships."""
+    looks_local = model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model).name == MODEL_FOLDER
+    return looks_local and not local_path(model).exists()
+
+
+def from_its_place(recipe: Recipe, file: Path) -> Recipe:
     """The recipe of a run with the paths that are there as seen from where the run was started."""
     started = file.parent
     own = recipe.run_dir.parts

@@ -22,7 +22,7 @@ from polyspan.errors import PolyspanError
 from polyspan.evaluation.compare import Interval, score_intervals
 from polyspan.evaluation.matrix import AVERAGES, METRICS, NOTHING, Average, Metric, ScoreMatrix, to_markdown
 from polyspan.evaluation.rows import PREDICTIONS, Method, read_rows
-from polyspan.experiments.leakage import LEAKAGE_FILE
+from polyspan.experiments.leakage import LEAKAGE_FILE, from_its_place
 from polyspan.experiments.provenance import Provenance, Source, data_source, provenance
 from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Evaluation, Recipe, dump_recipe, load_recipe
 from polyspan.files import read_text, write_text
@@ -67,9 +67,9 @@ def write_model_card(folder: Path) -> Path:
     if not (folder / RECIPE_FILE).is_file() or not model.is_dir():
         raise CardError(f"{folder}: holds no finished run; `polyspan train` makes one")
     recipe = load_recipe(folder / RECIPE_FILE)
-    origin = provenance(recipe)
+    origin = provenance(from_its_place(recipe, folder / RECIPE_FILE))
     data = read_object(folder / "data.json", DataFile, CardError) or {}
-    languages = sorted({recipe.data.source_language, *data.get("languages", ())})
+    languages = sorted(data.get("languages") or [recipe.data.source_language])
     scored = _scored(folder, recipe)
     public = Recipe.model_validate(without_homes(recipe.model_dump(mode="json")))
     parts = [

@@ -11,12 +11,21 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from polyspan.errors import PolyspanError, first_problem
 from polyspan.evaluation.matrix import Average
 from polyspan.experiments.keys import dotted
-from polyspan.experiments.recipe import Recipe, load_recipe, takes_whole_numbers
+from polyspan.experiments.recipe import Recipe, at_home, load_recipe, split_setting, takes_whole_numbers
 from polyspan.experiments.shipped import shipped_recipes
 from polyspan.experiments.yaml_file import read_mapping
 
@@ -63,7 +72,7 @@ class SweepFile(_Section):
 
     recipe: str
     """What is varied: a file, also beside this one, or a shipped name."""
-    folder: Path
+    folder: Annotated[Path, BeforeValidator(at_home)]
     """Where the trials' run folders, the table and the figures go."""
     search: Literal["grid", "tpe"] = "grid"
     """grid: every combination; tpe: Optuna's search by what is known so far."""
@@ -161,6 +170,7 @@ class Plan:
         """The whole recipe of a trial, in a run folder named after what it is.
 
         Raises:
+            PlanError: its method takes the evaluation away.
             RecipeError: a key is unknown or a value out of range.
         """
         method = settings.get(METHOD)
@@ -169,6 +179,8 @@ class Plan:
             together |= self.file.methods[method]
         given = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in together.items()]
         recipe = load_recipe(self.recipe_path, [*self.overrides, *given])
+        if recipe.evaluation is None:
+            raise PlanError(f"{self.path}: methods.{method}: takes the evaluation away, by which trials are judged")
         folder = self.file.folder / "trials" / f"{_readable(settings)}-{recipe_digest(recipe)[:8]}"
         return recipe.model_copy(update={"run_dir": folder})
 
@@ -193,6 +205,8 @@ def load_plan(path: Path, overrides: list[str] | None = None, folder: Path | Non
         PlanError: the sweep is not right.
         RecipeError: the recipe of it, or of a trial, is not.
     """
+    if any(split_setting(setting)[0] == "run_dir" for setting in overrides or ()):
+        raise PlanError("--set run_dir: trials have folders of their own; use --folder")
     tree = read_mapping(path, "sweep", PlanError)
     if "run_dir" in tree and "recipe" not in tree:
         raise PlanError(f"{path}: this is a recipe, not a sweep; run it with: polyspan train {path}")
@@ -212,8 +226,8 @@ def load_plan(path: Path, overrides: list[str] | None = None, folder: Path | Non
 
 
 def recipe_digest(recipe: Recipe) -> str:
-    """The same for the same recipe, wherever it is run."""
-    tree = recipe.model_dump(mode="json", exclude={"run_dir"})
+    """The same for the same recipe, wherever it is run; a key that a later version adds changes nothing."""
+    tree = recipe.model_dump(mode="json", exclude={"run_dir"}, exclude_defaults=True)
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from polyspan.analysis.runs import data_name
 from polyspan.corpus.load import Kind, guess_kind, is_shipped, published_name
 from polyspan.corpus.publishers import DATA_SETS
 from polyspan.errors import PolyspanError
-from polyspan.experiments.leakage import TRAINED_ON, model_history
+from polyspan.experiments.leakage import TRAINED_ON, averaged_of, is_gone, model_history
 from polyspan.experiments.recipe import Recipe
 
 E5_SMALL = "intfloat/multilingual-e5-small"
@@ -71,18 +71,25 @@ class Provenance:
 
 def provenance(recipe: Recipe) -> Provenance:
     """Follow a recipe back through the run folders that its model lies in, as far as they are here."""
-    recipes = [recipe, *(earlier for _, earlier in model_history(recipe.model))]
-    origin = recipes[-1].model
-    found: list[Source] = []
-    if origin in TRAINED_ON:  # shipped models: the embedded encoder after these data
-        found = [published_source(name) for name in TRAINED_ON[origin]]
-    for trained in reversed(recipes):
+    origins, recipes = _ancestry(recipe.model)
+    # Shipped models are the embedded encoder after these data.
+    found = [published_source(name) for origin in origins for name in TRAINED_ON.get(origin, ())]
+    for trained in (*recipes, recipe):
         found += _trained_on(trained)
     unique = list(dict.fromkeys(found))
-    encoder = E5_SMALL if origin == "embedded" or origin in TRAINED_ON else origin
-    if Path(origin).exists() or encoder.count("/") != 1:
+    encoder, *others = {E5_SMALL if origin in ("embedded", *TRAINED_ON) else origin for origin in origins}
+    if others or Path(encoder).exists() or is_gone(encoder) or encoder.count("/") != 1:
         return Provenance(None, None, unique)
     return Provenance(encoder, ENCODERS.get(encoder), unique)
+
+
+def _ancestry(model: str) -> tuple[list[str], list[Recipe]]:
+    """What everything began with, and the trainings since, the oldest first; of an average those of all its parts."""
+    later = [recipe for _, recipe in model_history(model)]
+    origin = later[-1].model if later else model
+    parents = [_ancestry(parent) for parent in averaged_of(origin)]
+    origins = list(dict.fromkeys(name for names, _ in parents for name in names)) or [origin]
+    return origins, [recipe for _, recipes in parents for recipe in recipes] + later[::-1]
 
 
 def published_source(name: str) -> Source:

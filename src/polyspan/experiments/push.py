@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from polyspan.errors import PolyspanError, one_line
+from polyspan.experiments.leakage import AVERAGE_FILE
 from polyspan.experiments.model_card import CARD, write_model_card
 from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE
 
@@ -55,6 +56,7 @@ def push_model(folder: Path, repo_id: str, public: bool = False, message: str | 
             repo_id=made.repo_id,
             folder_path=model,
             allow_patterns=MODEL_FILES,
+            ignore_patterns=AVERAGE_FILE,  # it names folders of this machine
             commit_message=message or f"{folder.resolve().name}, sent by polyspan push",
         )
     except Exception as error:  # a dozen kinds, and of another HTTP library in every second version

@@ -7,18 +7,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from polyspan.corpus.load import Kind
 from polyspan.errors import PolyspanError, first_problem
 from polyspan.experiments.shipped import shipped_recipes
 from polyspan.experiments.yaml_file import parse_yaml, read_mapping
+from polyspan.models.load import local_path
 
 RECIPE_FILE = "recipe.yaml"
 MODEL_FOLDER = "model"
 """Of a run's folder."""
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 NotNegative = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def at_home(value: Any) -> Any:
+    """A path with the ``~`` at its beginning filled in, as a shell does it; anything else as it is."""
+    return str(local_path(value)) if isinstance(value, str) and value.startswith("~") else value
+
+
+Place = Annotated[str, BeforeValidator(at_home)]
 
 
 class RecipeError(PolyspanError):
@@ -34,7 +43,7 @@ class Section(BaseModel):
 class Replay(Section):
     """Questions of another set that are mixed in, so that what the model knew is not forgotten."""
 
-    path: str
+    path: Place
     """File, folder or name."""
     kind: Kind | None = None
     """Layout; guessed from the path when left out."""
@@ -49,7 +58,7 @@ class Replay(Section):
 class Data(Section):
     """What is trained on."""
 
-    path: str
+    path: Place
     """File or folder, or a name of the shipped corpus such as commons/train."""
     kind: Kind | None = None
     """Layout; guessed from the path when left out."""
@@ -71,7 +80,7 @@ class Data(Section):
     """At most this many seeds of each passage, drawn at random; all by default."""
     pairs_per_seed: Positive | None = None
     """At most this many of each seed's pairs of languages, drawn at random; all by default."""
-    pair_weights: str | None = None
+    pair_weights: Place | None = None
     """Scores that `polyspan evaluate --json` printed: pairs of languages are drawn in proportion to the F1
     that they lack. For pairs_per_seed; every pair is as likely by default."""
     max_length: Positive = 384
@@ -159,7 +168,7 @@ class Training(Section):
 class Evaluation(Section):
     """What the trained model is asked."""
 
-    path: str
+    path: Place
     """File, folder or name."""
     kind: Kind | None = None
     """Layout; guessed from the path when left out."""
@@ -174,7 +183,7 @@ class Evaluation(Section):
 class Recipe(Section):
     """A run from data to scores."""
 
-    run_dir: Path
+    run_dir: Annotated[Path, BeforeValidator(at_home)]
     """Where everything goes."""
     seed: int = Field(1, ge=0, lt=2**32)
     """Of sampling, batches and new weights."""

@@ -11,7 +11,7 @@ from polyspan.errors import PolyspanError, one_line
 from polyspan.evaluation.record import full_path
 from polyspan.experiments.evaluate import evaluate_model, is_evaluated, refuse_other_evaluation
 from polyspan.experiments.leakage import check_evaluation, check_policy
-from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, load_recipe, split_setting
+from polyspan.experiments.recipe import RECIPE_FILE, Evaluation, Recipe, RecipeError, load_recipe, split_setting
 from polyspan.experiments.run import RunStopped, run_recipe
 from polyspan.experiments.shipped import shipped_recipes
 
@@ -58,7 +58,10 @@ class Step:
             return False
         if self.recipe is None:
             return True
-        there = load_recipe(self.folder / RECIPE_FILE)
+        try:
+            there = load_recipe(self.folder / RECIPE_FILE)
+        except RecipeError:  # gone or damaged
+            return False
         return there.model_copy(update={"run_dir": self.recipe.run_dir}) == self.recipe
 
 

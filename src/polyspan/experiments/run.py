@@ -19,7 +19,7 @@ from polyspan.experiments.environment import describe_environment
 from polyspan.experiments.evaluate import SCORES, evaluate_model, is_evaluated, read_scores
 from polyspan.experiments.keys import dotted
 from polyspan.experiments.leakage import check_training
-from polyspan.experiments.model_card import write_model_card
+from polyspan.experiments.model_card import CARD, write_model_card
 from polyspan.experiments.prepare import Prepared, prepare
 from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Recipe, dump_recipe, load_recipe
 from polyspan.experiments.set_up import CHECKPOINTS, DATA_FILE, RunError, make_trainer, training_attention
@@ -91,7 +91,6 @@ def run_recipe(recipe: Recipe, console: Console | None = None, leakage: str = "w
     if is_main_process():
         _refuse_other(folder, recipe)
     wait_for_all()
-    # Before the folder is taken: what cannot begin leaves no run behind that the next try would differ from.
     start = None if model_folder.is_dir() else _begin(recipe, console, leakage)
     with _alone(folder, console):
         if is_main_process():
@@ -103,20 +102,21 @@ def run_recipe(recipe: Recipe, console: Console | None = None, leakage: str = "w
             _refuse_other_data(recipe)
             console.print(f"{model_folder} is there already; it is not trained again")
         else:
-            _claim(folder, recipe)
             _train(recipe, start or _begin(recipe, console, leakage), console)
         if is_main_process():
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         matrix = None
+        is_known = is_trained and (model_folder / CARD).is_file()
         if recipe.evaluation is not None and is_trained and is_evaluated(folder, None, recipe.evaluation):
             console.print(f"{folder / SCORES} is there already; it is not evaluated again")
             matrix = read_scores(folder)
         elif recipe.evaluation is not None:
+            is_known = False
             loaded = load_model(str(model_folder))
             matrix = evaluate_model(
                 loaded.model, loaded.tokenizer, recipe.evaluation, folder, console, str(model_folder.resolve())
             )
-        if is_main_process():
+        if is_main_process() and not is_known:  # a card that is there may have been edited since
             write_model_card(folder)
     return RunResult(model_folder, matrix)
 
@@ -150,6 +150,7 @@ def _train(recipe: Recipe, start: _Start, console: Console) -> None:
 
     folder = recipe.run_dir
     trainer = make_trainer(recipe, start.loaded.model, start.loaded.tokenizer, start.prepared, console)
+    _claim(folder, recipe)  # not before: what cannot begin leaves no run behind that the next try would differ from
     trainer.kept.append(start.clock)
     checkpoint, skipped = from_main(lambda: newest_checkpoint(folder / CHECKPOINTS))
     for reason in skipped:

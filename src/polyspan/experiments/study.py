@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 from polyspan.evaluation.matrix import ScoreMatrix
 from polyspan.experiments.plan import METHOD, Plan, PlanError, Range, Value
-from polyspan.experiments.recipe import takes_whole_numbers
+from polyspan.experiments.recipe import Recipe, takes_whole_numbers
 from polyspan.experiments.storage import study_name
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def load_study(plan: Plan, storage: BaseStorage) -> Study:
         study = optuna.load_study(storage=storage, study_name=name, sampler=_sampler())
     except KeyError as error:
         raise PlanError(f"{folder}: the storage holds no sweep of this folder; nothing was written") from error
-    if study.user_attrs.get(BASE, _base(plan)) != _base(plan):
+    if not _is_of(study, plan):
         raise PlanError(f"{plan.path}: {folder} holds a sweep of another recipe; give this one another folder")
     if plan.file.search == "tpe":
         _check_search(plan, study)
@@ -107,6 +107,15 @@ def _sampler() -> TPESampler:
 
 def _base(plan: Plan) -> str:
     return json.dumps(plan.recipe.model_dump(mode="json", exclude={"run_dir"}), sort_keys=True)
+
+
+def _is_of(study: Study, plan: Plan) -> bool:
+    """Whether a study is of the plan's recipe, whatever keys were added or defaults written out since."""
+    try:
+        there = Recipe.model_validate({**json.loads(study.user_attrs.get(BASE, _base(plan))), "run_dir": "."})
+    except (ValueError, TypeError):  # of a key that is gone
+        return False
+    return there == plan.recipe.model_copy(update={"run_dir": there.run_dir})
 
 
 def _check_search(plan: Plan, study: Study) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from polyspan.errors import PolyspanError, one_line
+from polyspan.evaluation.record import EvaluationRecord
 from polyspan.experiments.leakage import check_policy
 from polyspan.experiments.plan import METHOD, Plan, PlanError, Settings
 from polyspan.experiments.run import RunStopped, run_recipe
@@ -41,6 +44,17 @@ if TYPE_CHECKING:
 
 
 HEARTBEAT = 60
+
+
+def _seconds(run: Path, spent: float) -> float:
+    """What a trial took, however often it was stopped: its training and its evaluation; ``spent`` if no file tells."""
+    from polyspan.training.progress import TIMING_FILE
+
+    if not (run / TIMING_FILE).is_file():
+        return round(spent, 1)
+    trained = json.loads((run / TIMING_FILE).read_text(encoding="utf-8"))["training_seconds"]
+    record = EvaluationRecord.read(run)
+    return round(float(trained) + (record.seconds if record else 0.0), 1)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -126,7 +140,7 @@ def _one_trial(plan: Plan, study: Study, console: Console, leakage: str) -> None
         assert result.matrix is not None  # a plan has an evaluation
         for name, value in {
             SCORES: result.matrix.to_dict(),
-            "seconds": round(time.monotonic() - began, 1),
+            "seconds": _seconds(recipe.run_dir, time.monotonic() - began),
             "machine": platform.node(),
         }.items():
             trial.set_user_attr(name, value)

@@ -44,12 +44,14 @@ def parse_yaml(text: str) -> Any:
     """What a text says; only true and false are truth values, as no is a language.
 
     Raises:
-        yaml.YAMLError: it is not YAML, a key stands twice, or a number has thousands of digits.
+        yaml.YAMLError: it is not YAML, a key stands twice, a number has thousands of digits, or brackets have no end.
     """
     try:
         return yaml.load(text, _Loader)
     except ValueError as error:
         raise yaml.MarkedYAMLError(problem=str(error).partition(";")[0]) from error
+    except RecursionError as error:
+        raise yaml.MarkedYAMLError(problem="too many brackets within each other") from error
 
 
 def read_mapping(path: Path, what: str, error: type[PolyspanError]) -> dict[str, Any]:
