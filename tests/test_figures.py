@@ -270,9 +270,9 @@ def test_epochs_are_labelled_at_their_ends(steps: int, steps_of_epoch: int, labe
 
 
 @pytest.mark.parametrize("name", DRAW)
-@pytest.mark.parametrize("file", ["figure.pdf", "figure.jpg", "figure", "svg"])
+@pytest.mark.parametrize("file", ["figure.eps", "figure.jpg", "figure", "svg"])
 def test_other_suffixes_are_refused(name: str, file: str, tmp_path: Path) -> None:
-    with pytest.raises(FigureError, match=rf"{file}: figures are written as \.png or \.svg"):
+    with pytest.raises(FigureError, match=rf"{file}: figures are written as \.png or \.svg or \.pdf"):
         DRAW[name](tmp_path / file)
     assert not list(tmp_path.iterdir())
 

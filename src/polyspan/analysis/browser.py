@@ -65,7 +65,7 @@ def _entry(group: Group, room: int) -> dict[str, Any]:
                 text = texts[corpus.seeds[row.id].passages[row.context_language]]
                 start, end = utf16(text, answers[0].start), utf16(text, answers[0].end)
             probability = round(100 * answers[0].score) if answers else 0
-            scores = [round(100 * row.f1), int(row.em), rank, probability]
+            scores = [round(100 * row.f1), int(row.em), rank or 0, probability]
             of_key[row.id, row.question_language, row.context_language] = [start, end, *scores]
         missing = [NO_ANSWER, NO_ANSWER, 0, 0, 0, 0]
         runs.append([number for key in keys for number in of_key.get(key, missing)])

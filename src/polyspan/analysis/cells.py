@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
 from polyspan.analysis.paper import Method, Printed, load_paper
 from polyspan.analysis.runs import Run, data_name
-from polyspan.analysis.study import Intervals
+from polyspan.analysis.study import Intervals, system_key
 from polyspan.analysis.table import Number
 from polyspan.evaluation.compare import Interval
 from polyspan.evaluation.matrix import Average, Metric
@@ -62,8 +66,19 @@ def source(method: Method) -> str:
     return "Bornea et al. 2021" if method == "laf" else load_paper().label
 
 
+def system_names(runs: Sequence[Run]) -> dict[str, str]:
+    """What each model is called, by its `system_key`: its run folder's name, or its own; more of the path where two
+    would be called alike."""
+    models = {system_key(run): run for run in reversed(runs)}
+    names = {key: system_name(run) for key, run in models.items()}
+    for parts in range(2, max((len(Path(key).parts) for key in models), default=0) + 1):
+        counts = Counter(names.values())
+        names = {key: data_name(key, parts) if counts[name] > 1 else name for key, name in names.items()}
+    return names
+
+
 def system_name(run: Run) -> str:
-    """What the model of a run is called: its run folder's name, or its own."""
+    """What the model of a run is called by itself: its run folder's name, or its own."""
     if run.recipe is not None:
         return run.home.resolve().name
     return data_name(run.evaluation.model) if run.evaluation else run.name

@@ -111,7 +111,9 @@ def _line(axes: Axes, steps: Numbers, values: Numbers, colour: str, name: str) -
 
 def _frame(axes: Axes, steps: Numbers, epochs: Numbers, label: str) -> None:
     import numpy as np
+    from matplotlib.ticker import MaxNLocator
 
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="step", ylabel=label, xlim=(min(steps[0], 0), steps[-1]))
     axes.grid(axis="y")
     ends = np.arange(max(1, np.ceil(epochs[0])), np.floor(epochs[-1]) + 1)

@@ -94,6 +94,8 @@ def answer_distribution(
     with torch.inference_mode():
         outputs = model(**{name: tensor.to(device) for name, tensor in batch.inputs.items()})
     mask = batch.context_mask[0]
+    if not all(logits[0].cpu()[mask].isfinite().all() for logits in (outputs.start_logits, outputs.end_logits)):
+        raise CorpusError("the model's scores are no numbers: its training diverged")
     first = int(mask.nonzero()[0])
     start, end = (
         logits[0].float().cpu()[mask].softmax(0).tolist() for logits in (outputs.start_logits, outputs.end_logits)

@@ -19,7 +19,11 @@ def run_facts(run: Run) -> dict[str, Any]:
     if run.method is not None:
         facts.append(("method", METHODS[run.method] + (", without cross-entropy" if run.without_cross_entropy else "")))
     if record is not None:
-        facts += [("model", data_name(record.model)), ("asked", run.data_label), ("scored by", f"{record.rules} rules")]
+        facts += [
+            ("model", data_name(record.model)),
+            ("asked", run.data_label()),
+            ("scored by", f"{record.rules} rules"),
+        ]
     if recipe is not None:
         data, objective, training = recipe["data"], recipe["objective"], recipe["training"]
         facts += [("started from", data_name(str(recipe["model"]))), ("trained on", data_name(str(data["path"])))]

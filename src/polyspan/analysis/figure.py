@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,7 @@ _STYLE: dict[Any, Any] = {
     "text.color": INK,
     # Names of runs and data may hold dollar signs, between which no formula stands.
     "text.parse_math": False,
+    "pdf.fonttype": 42,
     "xtick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.color": MUTED,
@@ -49,6 +51,7 @@ _STYLE: dict[Any, Any] = {
 _METADATA: dict[str, dict[str, Any]] = {
     ".png": {"Software": None},
     ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 
 
@@ -91,7 +94,8 @@ def figure_file(path: Path, width: float, height: float, title: str) -> Iterator
             color=INK,
         )
         yield figure
-        with write_aside(path) as aside:
+        with write_aside(path) as aside, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of a name; SVG leaves it to the reader
             figure.savefig(aside, format=suffix[1:], metadata=_METADATA[suffix])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from polyspan.evaluation.normalise import primary_language
 
 _NAMES = """
@@ -19,14 +21,29 @@ yo Yoruba; zh Chinese; zu Zulu
 """
 LANGUAGE_NAMES: dict[str, str] = dict(entry.strip().split(" ", 1) for entry in _NAMES.split(";"))
 """English names by ISO 639-1 code."""
-RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ps", "sd", "ug", "ur", "yi"})
+RIGHT_TO_LEFT = frozenset(
+    {"ar", "ckb", "dv", "fa", "he", "nqo", "prs", "ps", "sd", "syr", "ug", "ur", "yi"}
+    | {"acm", "acq", "aeb", "ajp", "apc", "apd", "arb", "ars", "ary", "arz"}  # what ISO 639-3 tells apart in Arabic
+    | {"fas", "heb", "pbt", "pes", "snd", "uig", "urd", "ydd"}
+)
+RIGHT_TO_LEFT_SCRIPTS = frozenset({"adlm", "arab", "hebr", "mand", "nkoo", "rohg", "syrc", "thaa"})
+SCRIPT = re.compile(r"[-_]([A-Za-z]{4})(?=[-_]|$)")
+"""The part of a code that tells the script (BCP 47)."""
 
 
 def language_name(code: str) -> str:
-    """The English name; the code itself where it is not known."""
-    return LANGUAGE_NAMES.get(primary_language(code), code)
+    """The English name, with the code where it says more than the language; the code where no name is known."""
+    language = primary_language(code)
+    if language not in LANGUAGE_NAMES:
+        return code
+    return LANGUAGE_NAMES[language] + ("" if code.lower() == language else f" ({code})")
 
 
 def direction(code: str) -> str:
-    """``rtl`` or ``ltr``, as HTML writes it."""
-    return "rtl" if primary_language(code) in RIGHT_TO_LEFT else "ltr"
+    """``rtl``, ``ltr`` or, of a language that is not known here, ``auto``, as HTML writes it."""
+    if script := SCRIPT.search(code):
+        return "rtl" if script[1].lower() in RIGHT_TO_LEFT_SCRIPTS else "ltr"
+    language = primary_language(code)
+    if language in RIGHT_TO_LEFT:
+        return "rtl"
+    return "ltr" if language in LANGUAGE_NAMES else "auto"

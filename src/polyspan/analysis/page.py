@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata, resources
 from typing import Any
 
 from polyspan.analysis.browser import browser_data
-from polyspan.analysis.cells import METHODS, system_name
+from polyspan.analysis.cells import METHODS, system_name, system_names
 from polyspan.analysis.facts import calibration_facts, commands, run_facts
 from polyspan.analysis.heats import heat_names, heat_tables
 from polyspan.analysis.inline import cell_style
@@ -20,7 +21,7 @@ from polyspan.analysis.run_tables import calibration_table, difference_table, ot
 from polyspan.analysis.runs import Run
 from polyspan.analysis.study import Group
 from polyspan.analysis.tables import averages_table, languages_table, systems_table, zero_shot_table
-from polyspan.evaluation.matrix import Average
+from polyspan.evaluation.matrix import Average, one_decimal
 from polyspan.evaluation.verdict import sentence
 
 TEMPLATES = "templates"
@@ -123,8 +124,8 @@ def _languages(groups: Sequence[Group]) -> list[str]:
 
 def _title(runs: Sequence[Run]) -> str:
     names = list(dict.fromkeys(run.name for run in runs))
-    if len(names) > 1 and len(systems := {system_name(run) for run in runs}) == 1:
-        return systems.pop()  # folders of one model, each named by its data
+    if len(names) > 1 and len(systems := system_names(runs)) == 1:
+        return next(iter(systems.values()))  # folders of one model, each named by its data
     shown = ", ".join(names[:SHOWN_RUNS])
     return shown + (f" and {len(names) - SHOWN_RUNS} more" if len(names) > SHOWN_RUNS else "")
 
@@ -141,9 +142,13 @@ def _lead(group: Group) -> str:
     settings = f"{value:.1f} F1 {'G-XLT' if average == 'gxlt' else 'XLT'}{around}"
     if average == "gxlt" and (same := run.matrix.average("xlt", "f1")) is not None:
         settings += f" and {100 * same:.1f} F1 XLT"
-    best = "" if len(group.runs) == 1 else f", the best of {len(group.runs)} runs,"
+    alike = sum(
+        one_decimal(100 * (other.matrix.average(average, "f1") or 0)) == one_decimal(value) for other in group.runs
+    )
+    place = "the best" if alike == 1 else f"as good as {alike - 1} other{'s' * (alike > 2)}, the best"
+    best = "" if len(group.runs) == 1 else f", {place} of {len(group.runs)} runs,"
     asked = len({row.id for row in run.rows})
-    named_by_data = any(part.startswith(run.name) for part in group.label.split("/"))
+    named_by_data = run.name in re.split("/|, ", group.label)
     name = system_name(run) if named_by_data else run.name
     rows = f"{len(run.rows):,} row{'s' * (len(run.rows) > 1)} of {asked:,} question{'s' * (asked > 1)}"
     text = f"{name}{best} reaches {settings} on {group.label}: {rows}."

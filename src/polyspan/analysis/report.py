@@ -1,15 +1,17 @@
-"""Run folders to a report: an HTML page, tables in Markdown and LaTeX, figures in SVG and PNG."""
+"""Run folders to a report: an HTML page, tables in Markdown and LaTeX, figures in SVG, PNG and PDF."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, count
+from math import isfinite
 from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 from polyspan.analysis.calibration_figures import draw_reliability, draw_risk_coverage
-from polyspan.analysis.cells import METHODS, file_name, system_name
+from polyspan.analysis.cells import METHODS, file_name, system_names
 from polyspan.analysis.curves import draw_coefficients, draw_loss
 from polyspan.analysis.distribution import Distribution, answer_distribution, draw_distribution
 from polyspan.analysis.gains import draw_gains, gain_of
@@ -17,9 +19,16 @@ from polyspan.analysis.heatmap import draw_matrix
 from polyspan.analysis.inline import inline_svg
 from polyspan.analysis.languages import language_name
 from polyspan.analysis.page import PageFigure, render_page
-from polyspan.analysis.run_tables import calibration_table, difference_table, other_table, pairs_table, ranks_table
-from polyspan.analysis.runs import ReportError, Run
-from polyspan.analysis.study import Group, system_key
+from polyspan.analysis.run_tables import (
+    calibration_table,
+    difference_table,
+    matrix_table,
+    other_table,
+    pairs_table,
+    ranks_table,
+)
+from polyspan.analysis.runs import ReportError, Run, without_paths
+from polyspan.analysis.study import Group, free_key, system_key
 from polyspan.analysis.sweeps import comparable, draw_target_languages, draw_temperatures, grid_methods, has_curves
 from polyspan.analysis.table import Table, to_latex, to_markdown
 from polyspan.analysis.tables import averages_table, languages_table, systems_table, zero_shot_table
@@ -28,29 +37,26 @@ from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import METRICS, difference
 from polyspan.files import write_text
 
+if TYPE_CHECKING:
+    from polyspan.models.load import LoadedModel
+
 PAGE = "report.html"
 
 
 @dataclass
 class _Figures:
-    """Draws each figure in both formats and keeps its SVG for the page."""
+    """Draws each figure in every format and keeps its SVG for the page."""
 
     folder: Path
     written: list[Path] = field(default_factory=list)
 
     def draw(self, key: str, draw: Callable[[Path], None], caption: str) -> PageFigure:
-        key = _free(key, {path.stem for path in self.written})
-        paths = [self.folder / f"{key}.{suffix}" for suffix in ("svg", "png")]
+        key = free_key(key, {path.stem for path in self.written})
+        paths = [self.folder / f"{key}.{suffix}" for suffix in ("svg", "png", "pdf")]
         for path in paths:
             draw(path)
         self.written += paths
         return PageFigure(inline_svg(paths[0].read_text(encoding="utf-8"), key, caption), caption)
-
-
-def _free(key: str, taken: Container[str]) -> str:
-    """The key, or the first of key-2, key-3, ... that is free: names unlike each other may be alike as file names."""
-    numbered = (f"{key}-{number}" for number in count(2))
-    return next(free for free in chain([key], numbered) if free not in taken)
 
 
 def write_report(
@@ -107,11 +113,12 @@ def all_tables(groups: Sequence[Group]) -> list[Table]:
         found += [difference_table(group, comparison) for comparison in group.comparisons]
         for index in range(len(group.runs)):
             found += [pairs_table(group, index), ranks_table(group, index)]
+            found += [matrix_table(group, index, metric) for metric in METRICS]
     found += [calibration_table(run) for group in groups for run in group.runs]
     tables: dict[str, Table] = {}
     for table in found:
         if table is not None:
-            key = _free(table.key, tables)
+            key = free_key(table.key, tables)
             tables[key] = replace(table, key=key)
     return list(tables.values())
 
@@ -162,24 +169,26 @@ def _draw_sweeps(group: Group, figures: _Figures) -> list[PageFigure]:
         for metric in METRICS:
             title = f"{METHODS[method]}, {group.label}"
             grid = partial(draw_temperatures, runs, method=method, metric=metric, title=title)
-            caption = f"G-XLT {metric.upper()} by temperature and number of target languages: {title}{left_out}"
+            average = "G-XLT " if group.cross_lingual else ""
+            caption = f"{average}{metric.upper()} by temperature and number of target languages: {title}{left_out}"
             drawn.append(figures.draw(f"grid-{group.key}-{method}-{metric}", grid, caption))
     return drawn
 
 
 def _draw_curves(runs: Sequence[Run], figures: _Figures) -> list[PageFigure]:
     """Coefficient (figures 4 and 7) and loss of each training, once a training."""
-    drawn, seen = [], set()
+    drawn, seen, names = [], set(), system_names(runs)
     for run in runs:
         if not run.history or system_key(run) in seen:
             continue
         seen.add(system_key(run))
-        name = system_name(run)
+        name = names[system_key(run)]
         objective = {} if run.recipe is None else run.recipe["objective"]
         if objective.get("alpha_kl") and objective["coefficient"] != "constant":
-            mean = sum(row["coefficient"] for row in run.history) / len(run.history)
+            known = [row["coefficient"] for row in run.history if isfinite(row["coefficient"])]
+            average = f", {fmean(known):.2f} on average" if known else ""
             caption = (
-                f"The coefficient of {name} over training, {mean:.2f} on average."
+                f"The coefficient of {name} over training{average}."
                 " Thin: each step; thick: running mean; dashed: ends of epochs."
             )
             draw = partial(draw_coefficients, run.history, title=f"Coefficient, {name}")
@@ -209,18 +218,18 @@ def _draw_example(
     groups: Sequence[Group], example: Pair | None, figures: _Figures
 ) -> tuple[list[PageFigure], list[str]]:
     """The start and end distributions of one example (figure 2), from the first run whose model is here."""
-    from polyspan.models import load_model
-
     why = "no texts are here"
+    tried: set[str] = set()
     for group in groups:
         if group.corpus is None or (example is not None and example.id not in group.corpus.seeds):
             continue
         for index, run in enumerate(group.runs):
             pair = example or _telling_example(group, index)
-            if run.evaluation is None or pair is None:
+            if run.evaluation is None or pair is None or system_key(run) in tried:
                 continue
+            tried.add(system_key(run))
             try:
-                loaded = load_model(run.evaluation.model)
+                loaded = _load(run, fetch=example is not None)
                 found = answer_distribution(loaded.model, loaded.tokenizer, group.corpus, pair, *_window(run))
             except CorpusError as error:
                 if example is not None:
@@ -236,7 +245,28 @@ def _draw_example(
             return [figures.draw(f"distribution-{file_name(run.name)}", draw, caption)], []
     if example is not None:
         raise ReportError(f"--example {example.id}: cannot be drawn: no run was asked it, or {why}")
-    return [], [f"The start and end distributions of an example are not drawn: {why}."]
+    return [], [without_paths(f"The start and end distributions of an example are not drawn: {why}.")]
+
+
+def _load(run: Run, fetch: bool) -> LoadedModel:
+    """The model of a run, out of its run folder if it lies there still.
+
+    Args:
+        run: with an evaluation.
+        fetch: whether a model of the hub that is not on this machine is worth the way.
+
+    Raises:
+        ModelError: it is not here, or cannot be loaded.
+    """
+    from polyspan.models import ModelError, load_model
+    from polyspan.models.load import model_folder
+
+    assert run.evaluation is not None
+    name, own = run.evaluation.model, run.home / "model"
+    place = own if run.recipe is not None and own.is_dir() else model_folder(name)
+    if place is None and not fetch:
+        raise ModelError(f"{name} is not on this machine (--example ID fetches it)")
+    return load_model(str(place or name))
 
 
 def _window(run: Run) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from polyspan.analysis.runs import Run, data_name
 from polyspan.analysis.study import Group
 from polyspan.analysis.table import Cell, Number, Row, Table
 from polyspan.evaluation.compare import Comparison, Difference
-from polyspan.evaluation.matrix import AVERAGES, METRICS
+from polyspan.evaluation.matrix import AVERAGES, METRICS, Metric
 from polyspan.evaluation.other_scores import other_score_lines
 
 SHOWN_PAIRS = 5
@@ -23,7 +23,7 @@ def ranks_table(group: Group, index: int) -> Table | None:
 
     None without texts, or where one answer of a row was kept.
     """
-    if group.ranks is None or group.ranks[index].depth < 2:
+    if group.ranks is None or group.ranks[index].depth < 2 or not group.ranks[index].asked:
         return None
     run, ranks = group.runs[index], group.ranks[index]
     rows = []
@@ -43,6 +43,7 @@ def ranks_table(group: Group, index: int) -> Table | None:
     notes = [
         "Counts of rows, in brackets per cent of those asked. Correct is the same string as a gold answer, not"
         " normalised, so that the rate at rank 1 is at most EM.",
+        *([f"{ranks.unanswerable:,} rows whose text holds no answer are left out."] if ranks.unanswerable else []),
         *([paper_note(run)] if rows[-1].source == "paper" else []),
     ]
     groups = [("", 2), ("rank", ranks.depth), ("", 2)]
@@ -76,6 +77,22 @@ def pairs_table(group: Group, index: int) -> Table:
     return Table(f"pairs-{group.key}{suffix}", title, columns, rows, [INTERVAL_NOTE], labels=3)
 
 
+def matrix_table(group: Group, index: int, metric: Metric) -> Table | None:
+    """A score by language of the question, in rows, and of the text (figures 1 and 8); None within one language."""
+    run = group.runs[index]
+    if not run.is_cross_lingual:
+        return None
+    questions, contexts = (sorted({pair[side] for pair in run.matrix.cells}) for side in (0, 1))
+    rows = []
+    for question in questions:
+        found = [run.matrix.cells.get((question, context)) for context in contexts]
+        rows.append(Row([question, *(None if cell is None else plain(100 * cell.value(metric)) for cell in found)]))
+    suffix = f"-{file_name(run.name)}" if len(group.runs) > 1 else ""
+    title = f"{metric.upper()} of {run.name} by language of the question and of the text, {group.label} (%)"
+    groups = [("", 1), ("text", len(contexts))]
+    return Table(f"matrix-{group.key}{suffix}-{metric}", title, ["question", *contexts], rows, (), groups)
+
+
 def difference_table(group: Group, comparison: Comparison) -> Table:
     """Averages of a run minus those of the first, with intervals and tests."""
     rows = []
@@ -86,15 +103,16 @@ def difference_table(group: Group, comparison: Comparison) -> Table:
             if found is not None and (group.cross_lingual or name in ("xlt", "micro")):
                 rows.append(Row([label, metric.upper(), *_difference(found, several)]))
     notes = [
-        f"{comparison.questions} seed questions, {comparison.rows:,} rows; intervals of a bootstrap and p of a"
-        f" permutation test, both of whole seed questions, {comparison.draws:,} draws.",
+        f"{comparison.questions} seed questions, {comparison.rows:,} rows; intervals at {100 * comparison.level:g}% of"
+        " a bootstrap and p of a permutation test, both of whole seed questions,"
+        f" {comparison.draws:,} draws.",
         "Effect: Cohen's d of the paired differences by question.",
     ]
     if several:
         notes.append(f"Holm: p adjusted for all {len(group.comparisons)} runs that are compared with {comparison.b}.")
     p_columns = ["p", "p (Holm)"] if several else ["p"]
     columns = ["average", "score", "difference", *p_columns, "effect", comparison.a, comparison.b]
-    title = f"{comparison.a} against {comparison.b}, {group.label}"
+    title = f"{comparison.a} against {comparison.b}, {group.label} (%)"
     key = f"difference-{group.key}-{file_name(comparison.a)}"
     return Table(key, title, columns, rows, notes, labels=2)
 

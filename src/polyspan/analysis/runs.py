@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,18 +91,21 @@ class Run:
         """Mean scores by pair of languages."""
         return ScoreMatrix.from_rows(self.rows)
 
-    @property
-    def data_label(self) -> str:
-        """What a reader sees of the data set, such as ``mlqa/dev, en de zh, first 4 of each pair``."""
+    def data_label(self, parts: int = 2) -> str:
+        """What a reader sees of the data set, such as ``mlqa/dev, en de zh, first 4 of each pair``.
+
+        Args:
+            parts: of its path that are shown, its last ones.
+        """
         record = self.evaluation
         if record is None:
             return "unnamed data"
-        parts = [data_name(record.path)]
+        said = [data_name(record.path, parts)]
         if record.languages:
-            parts.append(" ".join(sorted(record.languages)))
+            said.append(" ".join(sorted(record.languages)))
         if record.limit:
-            parts.append(f"first {record.limit} of each pair")
-        return ", ".join(parts)
+            said.append(f"first {record.limit} of each pair")
+        return ", ".join(said)
 
     @property
     def published_data(self) -> DataSet | None:
@@ -204,9 +208,9 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     return [_read(folder, name) for folder, name in zip(resolved, _names(resolved), strict=True)]
 
 
-def data_name(path: str) -> str:
+def data_name(path: str, parts: int = 2) -> str:
     """The last two parts of a path, enough to know a data set by and without anybody's home folder."""
-    return "/".join(part for part in Path(path).parts[-2:] if part != "/")
+    return "/".join(part for part in Path(path).parts[-parts:] if part != "/")
 
 
 def without_paths(sentence: str) -> str:
@@ -307,6 +311,8 @@ def _answers(path: Path) -> list[list[Found]]:
         try:
             answers = json.loads(line)["answers"]
             found.append([Found(int(a["start"]), int(a["end"]), float(a["score"])) for a in answers])
+            if not all(isfinite(answer.score) for answer in found[-1]):
+                raise ValueError("a score is no number")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ReportError(f"{path}: line {number} is not a prediction ({type(error).__name__}: {error})") from error
     return found

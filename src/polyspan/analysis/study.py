@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,11 @@ from polyspan.analysis.ranks import AnswerRanks, count_ranks, first_correct
 from polyspan.analysis.runs import ReportError, Run, data_name, without_paths
 from polyspan.corpus.load import load_corpus
 from polyspan.corpus.model import CorpusError, ParallelCorpus
+from polyspan.errors import PolyspanError
 from polyspan.evaluation.compare import DRAWS, Comparison, Interval, compare_all, score_intervals
 from polyspan.evaluation.evaluate import passage_digest
 from polyspan.evaluation.matrix import Metric
+from polyspan.evaluation.record import EvaluationRecord
 from polyspan.evaluation.rows import Method as Compared
 
 if TYPE_CHECKING:
@@ -65,8 +68,8 @@ class Group:
         return compare_all(methods, draws=self.draws, with_first=True)
 
     @cached_property
-    def first_correct(self) -> list[list[int]] | None:
-        """Of each run and row the rank of the first correct answer, 0 for none; None without texts."""
+    def first_correct(self) -> list[list[int | None]] | None:
+        """Of each run and row the rank of the first correct answer, see `first_correct`; None without texts."""
         corpus = self.corpus
         return None if corpus is None else [first_correct(corpus, run.rows, run.answers) for run in self.runs]
 
@@ -110,32 +113,64 @@ def group_runs(runs: Sequence[Run], data: Path | None = None, draws: int = DRAWS
             else ("",)
         )
         sorted_runs.setdefault(what, []).append(run)
-    groups = []
-    keys: set[str] = set()
-    for same in sorted_runs.values():
-        label = same[0].data_label
+    groups: list[Group] = []
+    for same, label in zip(sorted_runs.values(), _labels([same[0] for same in sorted_runs.values()]), strict=True):
         corpus, missing = _texts(same, data)
-        key = _file_name(label)
-        while key in keys:
-            key += "-"
-        keys.add(key)
+        key = free_key(_file_name(label), {group.key for group in groups})
         groups.append(Group(label, key, same, corpus, missing, draws))
     return groups
+
+
+def free_key(key: str, taken: Container[str]) -> str:
+    """The key, or the first of key-2, key-3, ... that is free: names unlike each other may be alike as file names."""
+    numbered = (f"{key}-{number}" for number in count(2))
+    return next(free for free in chain([key], numbered) if free not in taken)
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """What each run's data set is called: by as much of its path as tells it from the others, and its rules."""
+    labels = [run.data_label() for run in runs]
+    deepest = max((len(Path(run.evaluation.path).parts) for run in runs if run.evaluation), default=0)
+    for parts in range(3, deepest + 1):
+        labels = [
+            run.data_label(parts) if labels.count(label) > 1 else label for run, label in zip(runs, labels, strict=True)
+        ]
+    return [
+        f"{label}, {run.evaluation.rules} rules" if run.evaluation and labels.count(label) > 1 else label
+        for run, label in zip(runs, labels, strict=True)
+    ]
 
 
 def _texts(runs: Sequence[Run], data: Path | None) -> tuple[ParallelCorpus | None, str | None]:
     record = runs[0].evaluation
     if record is None:
         return None, "the folder has no evaluation.json that would name its data"
-    path: str | Path = record.path
     if data is not None and Path(record.path).is_absolute() and not Path(record.path).exists():
-        path = data
+        # One folder may hold the data of several groups, as the one before did.
+        ends = [Path(*Path(record.path).parts[-parts:]) for parts in (1, 2)]
+        why = None
+        for place in (data, *(data / end for end in ends)):
+            try:
+                return _texts_at(place, record, runs), None
+            except PolyspanError as error:
+                why = why or without_paths(str(error).replace(str(place), data_name(str(place))))
+        return None, f"{why}; --data names the folder of another set, or one that was changed"
     try:
-        corpus = load_corpus(path, kind=record.kind, languages=record.languages)
+        return _texts_at(record.path, record, runs), None
     except CorpusError as error:
         # The page is for others too, who are not to read where somebody's files lie.
-        why = without_paths(str(error).replace(str(path), data_name(str(path))))
+        why = without_paths(str(error).replace(record.path, data_name(record.path)))
         return None, f"{why}; name the folder with --data"
+
+
+def _texts_at(path: str | Path, record: EvaluationRecord, runs: Sequence[Run]) -> ParallelCorpus:
+    """The texts there.
+
+    Raises:
+        CorpusError: they cannot be read.
+        ReportError: they are not those that the runs were asked.
+    """
+    corpus = load_corpus(path, kind=record.kind, languages=record.languages)
     digests = {key: passage_digest(passage.text) for key, passage in corpus.passages.items()}
     for run in runs:
         for row in run.rows:
@@ -146,7 +181,7 @@ def _texts(runs: Sequence[Run], data: Path | None) -> tuple[ParallelCorpus | Non
                     f"{run.folder}: question {row.id!r} reads another {row.context_language} text than {path} holds;"
                     " the data set was changed since: evaluate again"
                 )
-    return corpus, None
+    return corpus
 
 
 def _file_name(label: str) -> str:

@@ -20,6 +20,7 @@ _COLOURS: dict[Method, str] = {"ce": BLUE, "skd": ORANGE, "skd-map": GREEN}
 _MARKS: dict[Method, str] = {"ce": "o", "skd": "s", "skd-map": "^"}
 _DASHES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _PANELS: tuple[tuple[Average, str], ...] = (("gxlt", "G-XLT"), ("xlt", "XLT"))
+"""Of questions over texts of one language alone the second."""
 
 
 class Setting(NamedTuple):
@@ -100,9 +101,10 @@ def draw_target_languages(runs: Sequence[Run], path: Path, metric: Metric, title
     """
     if not by_setting(runs, "gxlt", metric):
         raise FigureError(f"{path}: no run was trained with a known number of target languages")
-    with figure_file(path, 8.0, 3.6, title) as figure:
-        panels = figure.subplots(1, 2)
-        for axes, (average, label) in zip(panels, _PANELS, strict=True):
+    shown = _PANELS if any(run.is_cross_lingual for run in runs) else _PANELS[1:]
+    with figure_file(path, 4.0 * len(shown) if len(shown) > 1 else 5.4, 3.6, title) as figure:
+        panels = figure.subplots(1, len(shown), squeeze=False)[0]
+        for axes, (average, label) in zip(panels, shown, strict=True):
             scores = by_setting(runs, average, metric)
             lines: defaultdict[tuple[Method, float | None], dict[int, list[float]]] = defaultdict(dict)
             for setting, values in scores.items():
@@ -148,15 +150,18 @@ def draw_target_languages(runs: Sequence[Run], path: Path, metric: Metric, title
 def draw_temperatures(runs: Sequence[Run], path: Path, method: Method, metric: Metric, title: str) -> None:
     """Draw G-XLT by temperature and ntl for one method (Carrino et al. 2023, figures 6 and 10).
 
+    Of questions over texts of one language alone it is XLT.
+
     Raises:
         FigureError: no run of this method, or another suffix.
     """
+    average, label = _PANELS[0 if any(run.is_cross_lingual for run in runs) else 1]
     values = {
         (setting.temperature, setting.target_languages): fmean(scores)
-        for setting, scores in by_setting(runs, "gxlt", metric).items()
+        for setting, scores in by_setting(runs, average, metric).items()
         if setting.method == method and setting.temperature is not None
     }
-    draw_grid(values, path, "temperature (T)", "target languages (ntl)", f"G-XLT {metric.upper()} (%)", title)
+    draw_grid(values, path, "temperature (T)", "target languages (ntl)", f"{label} {metric.upper()} (%)", title)
 
 
 def _is_drawn(run: Run) -> bool:

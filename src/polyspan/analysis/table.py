@@ -89,19 +89,22 @@ class Table:
 
 
 def mark_best(rows: Sequence[Row]) -> list[Row]:
-    """Mark the highest measured number of each column where there are two or more to choose from."""
+    """Mark the highest measured number of each column where there are two or more to choose from.
+
+    Numbers that are printed alike are alike; where all are, none is marked.
+    """
     best = {}
     for column in range(len(rows[0].cells)) if rows else ():
         values = [
             cell.value for row in rows if row.source == "measured" and isinstance(cell := row.cells[column], Number)
         ]
-        if len(values) > 1:
-            best[column] = max(values)
+        if len({one_decimal(value) for value in values}) > 1:
+            best[column] = one_decimal(max(values))
     return [
         Row(
             [
                 Number(cell.value, cell.low, cell.high, cell.signed, best=True)
-                if row.source == "measured" and isinstance(cell, Number) and cell.value == best.get(column)
+                if row.source == "measured" and isinstance(cell, Number) and one_decimal(cell.value) == best.get(column)
                 else cell
                 for column, cell in enumerate(row.cells)
             ],

@@ -17,7 +17,7 @@ from polyspan.analysis.cells import (
     paper_note,
     plain,
     printed_number,
-    system_name,
+    system_names,
 )
 from polyspan.analysis.languages import language_name
 from polyspan.analysis.paper import Printed, load_paper
@@ -215,11 +215,14 @@ def systems_table(groups: Sequence[Group]) -> Table | None:
             wanted.append((group, name, unseen))
             columns += [metric.upper() for metric in METRICS]
             heads.append((f"{group.label} {'zero-shot mean' if unseen else SHORT[name]}", 2))
+    called, twice = system_names(runs), False
     for system in dict.fromkeys(system_key(run) for run in runs):
         of_system = [run for run in runs if system_key(run) == system]
         cells: list[Cell] = []
         for group, name, unseen in wanted:
-            run = next((run for run in group.runs if system_key(run) == system), None)
+            asked = [run for run in group.runs if system_key(run) == system]
+            run = asked[0] if asked else None
+            twice = twice or len(asked) > 1
             for metric in METRICS:
                 value = None
                 if run is not None:
@@ -227,11 +230,13 @@ def systems_table(groups: Sequence[Group]) -> Table | None:
                 cells.append(None if value is None else plain(100 * value))
         first = of_system[0]
         method = METHODS[first.method] if first.method else None
-        rows.append(Row([system_name(first), method, _yes(first), *cells]))
+        rows.append(Row([called[system], method, _yes(first), *cells]))
     rows = mark_best(rows)
     paper = load_paper()
     published = [group.runs[0].published_data for group, _, _ in wanted]
     notes = ["CE: whether the cross-entropy term was trained with; without it alpha_ce is 0."]
+    if twice:
+        notes.append("Of a model that was asked the same twice the first evaluation is shown.")
     if ablation and any(published):
         notes.append(paper_note(runs[0]))
         for printed in paper.table5.rows:

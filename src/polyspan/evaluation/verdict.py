@@ -87,11 +87,13 @@ def render_comparison(comparison: Comparison, metric: Metric = "f1", correction:
     from rich.text import Text
 
     found = comparison.metrics[metric]
+    crosses = any(question != context for question, context in found.pairs)
+    shown = [name for name in AVERAGES if name in found.averages and (crosses or name in ("xlt", "micro"))]
     parts: list[Table | Text] = [
         _table(
             f"{metric.upper()} (%)",
             comparison,
-            [(readable, found.averages[name]) for name, readable in AVERAGES.items() if name in found.averages],
+            [(AVERAGES[name], found.averages[name]) for name in shown],
             "p",
         )
     ]

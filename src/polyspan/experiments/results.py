@@ -163,7 +163,7 @@ def _write(name: str, runs: Sequence[Run], output: Path) -> Path:
     ordered = sorted(runs, key=lambda run: not (run.folder / "recipe.yaml").is_file())
     by_data: dict[str, Run] = {}
     for run in ordered:
-        by_data.setdefault(run.data_label, run)
+        by_data.setdefault(run.data_label(), run)
     first, *others = by_data.values()
     tree = {
         "name": name,
@@ -189,12 +189,12 @@ def _write(name: str, runs: Sequence[Run], output: Path) -> Path:
 
 
 def _scores(name: str, run: Run, output: Path) -> dict[str, Any]:
-    rows = output / ROWS / f"{name}.{file_name(run.data_label)}.csv.gz"
+    rows = output / ROWS / f"{name}.{file_name(run.data_label())}.csv.gz"
     _pack(run.rows, rows)
     scores = run.matrix.to_dict()
     record = run.evaluation
     return {
-        "data": run.data_label,
+        "data": run.data_label(),
         "rules": record.rules if record else None,
         "averages": scores["averages"],
         "intervals": _intervals(run),
