@@ -29,7 +29,7 @@ def report(
     title: Annotated[str | None, typer.Option(help="Of the page; the names of the runs by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
-    """Write one HTML page on runs, with all tables (Markdown, LaTeX) and figures (SVG, PNG) beside it."""
+    """Write one HTML page on runs, with all tables (Markdown, LaTeX) and figures (SVG, PNG, PDF) beside it."""
     from rich.console import Console
 
     from polyspan.analysis.report import write_report
