@@ -17,7 +17,7 @@ from polyspan.analysis.cells import system_names
 from polyspan.analysis.distribution import answer_distribution
 from polyspan.analysis.page import _lead, _title
 from polyspan.analysis.ranks import count_ranks, first_correct
-from polyspan.analysis.report import _draw_example, _Figures, all_tables
+from polyspan.analysis.report import _draw_example, _Figures, all_tables, write_report
 from polyspan.analysis.run_tables import matrix_table, ranks_table
 from polyspan.analysis.runs import Found, ReportError, read_runs
 from polyspan.analysis.study import group_runs
@@ -163,6 +163,20 @@ def test_the_whole_matrix_is_a_table(data: Path, tmp_path: Path) -> None:
             assert isinstance(cell, Number)
             assert cell.value == pytest.approx(100 * group.runs[0].matrix.cells[str(question), context].f1)
     assert ranks_table(group, 0) is not None
+
+
+def test_what_an_earlier_report_wrote_does_not_stay(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polyspan.analysis.report._draw_example", lambda *_: ([], []))
+    runs = [write_evaluation(tmp_path / name, data, first_rank) for name in ("m", "n")]
+    out = tmp_path / "out"
+    before = write_report(group_runs(read_runs(runs), draws=DRAWS), out)
+    (out / "tables" / "mine.tex").write_text("mine")
+    after = write_report(group_runs(read_runs(runs[:1]), draws=DRAWS), out)
+    assert set(before) - set(after)
+    there = {path for path in out.rglob("*") if path.is_file()}
+    assert there == {*after, out / "tables" / "mine.tex", out / ".written"}
 
 
 def test_within_one_language_nothing_is_called_gxlt() -> None:

@@ -35,12 +35,14 @@ from polyspan.analysis.tables import averages_table, languages_table, systems_ta
 from polyspan.corpus.model import CorpusError, Pair
 from polyspan.errors import PolyspanError
 from polyspan.evaluation.matrix import METRICS, difference
-from polyspan.files import write_text
+from polyspan.files import read_text, write_text
 
 if TYPE_CHECKING:
     from polyspan.models.load import LoadedModel
 
 PAGE = "report.html"
+WRITTEN = ".written"
+"""Names of all files that a report wrote into its folder."""
 
 
 @dataclass
@@ -70,7 +72,7 @@ def write_report(
 
     Args:
         groups: runs by what they were asked.
-        output: the folder; files of the same names in it are replaced.
+        output: the folder; files of an earlier report in it are replaced or deleted.
         example: whose start and end distributions are drawn; one whose answer stands second or
             third is chosen when None. Needs a model on this machine.
         title: of the page.
@@ -102,7 +104,21 @@ def write_report(
     progress("the page")
     page = output / PAGE
     write_text(page, render_page(groups, gains, sweeps, curves, calibrations, distributions, notes, title))
-    return [page, *tables, *figures.written]
+    written = [page, *tables, *figures.written]
+    _remove_older(output, written)
+    return written
+
+
+def _remove_older(output: Path, written: Sequence[Path]) -> None:
+    """Delete what an earlier report wrote here and this one does not have: nobody is to cite it any more."""
+    names = {path.relative_to(output).as_posix() for path in written}
+    note = output / WRITTEN
+    before = set(read_text(note, ReportError).splitlines()) if note.is_file() else set()
+    write_text(note, "".join(f"{name}\n" for name in sorted(names)))
+    for name in before - names:
+        place = output / name
+        if place.parent.parent == output and ".." not in place.parts:
+            place.unlink(missing_ok=True)
 
 
 def all_tables(groups: Sequence[Group]) -> list[Table]:

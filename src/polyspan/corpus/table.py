@@ -86,7 +86,7 @@ def find_header(path: Path, file: TextIO) -> tuple[str, int]:
     """Go to the header of a table: past empty lines, and past one in which a spreadsheet names what separates cells.
 
     Args:
-        path: a .tsv's cells are separated by tabs, others' by what is not named to be by that which shows most
+        path: a .tsv's cells are separated by tabs; those of other tables, where it is not named, by what shows most
             columns of a known name.
         file: the table, at its beginning and opened with ``newline=""``; afterwards at its header.
 
