@@ -212,6 +212,11 @@ def test_a_reader_of_short_windows_is_exported(model: Path, tmp_path: Path, monk
     gate = Gate(corpus, limit_pairs(corpus.pairs(), 2), "squad", 100.0)
     report = export_model(str(tmp_path / "short"), tmp_path / "out", "fp32", gate)
     assert report["languages"][0]["same"] == 1
+    (tmp_path / "out" / "NOTES.md").write_text("mine")
+    with pytest.raises(OnnxError, match=r"holds NOTES\.md, which no export wrote"):
+        export_model(str(tmp_path / "short"), tmp_path / "out", "fp32", gate)
+    (tmp_path / "out" / "NOTES.md").unlink()
+    assert export_model(str(tmp_path / "short"), tmp_path / "out", "fp32", gate)["files"] == report["files"]
     monkeypatch.chdir(tmp_path / "out")
     with pytest.raises(OnnxError, match="is the current folder"):
         export_model(str(tmp_path / "short"), Path(), "fp32", gate)

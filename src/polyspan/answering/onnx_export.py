@@ -58,7 +58,7 @@ def export_model(
 
     Args:
         name: shipped name, folder or hub id.
-        output: folder to write; an older export in it is replaced, anything else is not.
+        output: folder to write; an older export is replaced if nothing else lies in it.
         precision: "fp32", or "int8" as `polyspan.answering.onnx_precision` makes it.
         gate: what is measured, and how much may be lost.
         progress: called with what is being done.
@@ -76,6 +76,8 @@ def export_model(
         raise OnnxError(f"{output}: is the current folder; name one for the export, as it is replaced as a whole")
     if output.exists() and not (output / EXPORT_FILE).is_file() and not (output.is_dir() and not any(output.iterdir())):
         raise OnnxError(f"{output}: is there already and is no export; name another --output")
+    if foreign := _foreign(output):
+        raise OnnxError(f"{output}: holds {', '.join(foreign)}, which no export wrote; move it away, or name another")
     say = progress or (lambda _: None)
     before = load_reader(name, attn_implementation="eager")
     remove_leftovers(output, older_than=LEFTOVER_SECONDS)
@@ -102,6 +104,7 @@ def export_model(
             "rows": len(gate.pairs),
             "max_f1_loss": gate.max_loss,
             "languages": [check.to_dict() for check in checks],
+            "files": sorted([*(entry.name for entry in aside.iterdir()), EXPORT_FILE]),
         }
         (aside / EXPORT_FILE).write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         if failed := [check for check in checks if check.loss > gate.max_loss]:
@@ -111,6 +114,15 @@ def export_model(
                 f" ({lost}); use --precision fp32, measure on more with --data, or allow it with --max-f1-loss"
             )
     return report
+
+
+def _foreign(output: Path) -> list[str]:
+    """What lies in an older export that it did not write; nothing where it does not say what it wrote."""
+    try:
+        own = json.loads((output / EXPORT_FILE).read_text(encoding="utf-8"))["files"]
+        return sorted(entry.name for entry in output.iterdir() if entry.name not in own)
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> ModelProto:
