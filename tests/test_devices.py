@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from polyspan.answering import Answerer
+from polyspan.encoding.precision import faster_in_bf16
 from polyspan.encoding.predict import inference_precision
 from polyspan.experiments.run import read_metrics, run_recipe
 from polyspan.models.load import load_reader
@@ -48,20 +50,30 @@ def test_a_finished_gpu_run_is_loaded_on_a_cpu(tmp_path: Path) -> None:
     assert digest(tmp_path / "run") == before
 
 
+@pytest.fixture
+def asked_anew() -> Iterator[None]:
+    yield
+    faster_in_bf16.cache_clear()
+
+
+@pytest.mark.usefixtures("asked_anew")
 def test_precision_is_chosen_by_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device_arguments("fp16") == {"bf16": False, "fp16": True, "use_cpu": not torch.accelerator.is_available()}
     assert not device_arguments("fp32")["bf16"]
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     for there in (True, False):
         monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation, there=there: there)
+        faster_in_bf16.cache_clear()
         assert device_arguments("auto")["bf16"] is there
 
 
+@pytest.mark.usefixtures("asked_anew")
 def test_processors_without_bf16_train_and_answer_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     for there in (True, False):
-        monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda there=there: there)
-        monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False)
+        monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+        monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda there=there: there)
+        faster_in_bf16.cache_clear()
         assert device_arguments("auto")["bf16"] is there
         assert isinstance(inference_precision(torch.nn.Linear(1, 1)), torch.autocast) is there
 
