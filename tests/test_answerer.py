@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from polyspan.answering import Answerer, Answers, AskedError, Reading
 from polyspan.answering.calibration import Calibration, CalibrationError, PairTemperature, Threshold
 from polyspan.answering.words import Words
+from polyspan.encoding.predict import inference_precision
 from polyspan.models import ModelError
 from polyspan.models.load import load_tokenizer
 from tiny_models import TEXTS, tiny_bert, tiny_unigram
@@ -240,7 +241,7 @@ def test_calibration_scales_scores_and_keeps_the_order(answerer: Answerer, tmp_p
     assert fitted.calibration == calibration()
     raw = answerer.answer(question, context, top_k=6)
     encoded = answerer.loaded.tokenizer(question, context, return_tensors="pt")
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
+    with torch.no_grad(), inference_precision(answerer.loaded.model):
         out = answerer.loaded.model(
             **{name: encoded[name] for name in answerer.loaded.tokenizer.model_input_names if name in encoded}
         )
