@@ -27,6 +27,7 @@ from polyspan.evaluation.compare import compare
 from polyspan.evaluation.matrix import RowScore
 from polyspan.evaluation.rows import Method
 from polyspan.evaluation.verdict import render_comparison
+from polyspan.experiments.results import ResultsError, collect
 from report_runs import write_evaluation, write_mlqa, write_training
 
 DRAWS = 20
@@ -190,3 +191,16 @@ def test_within_one_language_nothing_is_called_gxlt() -> None:
     assert "XLT (diagonal)" in shown
     assert "G-XLT" not in shown
     assert json.dumps(compared.to_dict())
+
+
+def test_results_of_two_sets_called_alike_are_not_mixed(tmp_path: Path) -> None:
+    model = str(write_training(tmp_path / "skd") / "model")
+    for name, languages in (("fr", ["en", "de"]), ("de", ["en", "ar"])):
+        place = write_mlqa(tmp_path / name / "data" / "dev", languages)
+        write_evaluation(tmp_path / "runs" / name, place, first_rank, model=model)
+    with pytest.raises(ResultsError, match=r"two data sets that are both called 'data/dev'; collect them apart"):
+        collect([tmp_path / "runs"], tmp_path / "results")
+    copied = write_mlqa(tmp_path / "elsewhere" / "data" / "dev", ["en", "de"])
+    write_evaluation(tmp_path / "again" / "1", copied, first_rank, model=model)
+    (tmp_path / "runs" / "fr").rename(tmp_path / "again" / "2")
+    assert len(collect([tmp_path / "again"], tmp_path / "results")) == 1  # the same questions, wherever they lay

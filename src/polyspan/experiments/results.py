@@ -134,7 +134,7 @@ def collect(folders: Sequence[Path], output: Path) -> list[Path]:
         The JSON files.
 
     Raises:
-        ResultsError: nothing is there, or two runs have one name.
+        ResultsError: nothing is there, or two runs, or two data sets of a run, have one name.
     """
     systems: dict[str, list[Run]] = {}
     for run in read_runs(find_evaluated(folders)):
@@ -163,7 +163,12 @@ def _write(name: str, runs: Sequence[Run], output: Path) -> Path:
     ordered = sorted(runs, key=lambda run: not (run.folder / "recipe.yaml").is_file())
     by_data: dict[str, Run] = {}
     for run in ordered:
-        by_data.setdefault(run.data_label(), run)
+        same = by_data.setdefault(run.data_label(), run)
+        if _asked(run) != _asked(same):
+            raise ResultsError(
+                f"{same.folder} and {run.folder}: were asked two data sets that are both called {run.data_label()!r};"
+                " collect them apart"
+            )
     first, *others = by_data.values()
     tree = {
         "name": name,
@@ -186,6 +191,11 @@ def _write(name: str, runs: Sequence[Run], output: Path) -> Path:
     path = output / f"{name}.json"
     write_text(path, json.dumps(tree, indent=1, ensure_ascii=False) + "\n")
     return path
+
+
+def _asked(run: Run) -> set[tuple[str, str, str, str]]:
+    """Every question over its text, wherever the data lay."""
+    return {(row.id, row.question_language, row.context_language, row.passage) for row in run.rows}
 
 
 def _scores(name: str, run: Run, output: Path) -> dict[str, Any]:
