@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from polyspan.analysis.paper import Method, Printed, load_paper
-from polyspan.analysis.runs import Run, data_name
+from polyspan.analysis.runs import Run, data_name, told_apart
 from polyspan.analysis.study import Intervals, system_key
 from polyspan.analysis.table import Number
 from polyspan.evaluation.compare import Interval
@@ -69,12 +68,11 @@ def source(method: Method) -> str:
 def system_names(runs: Sequence[Run]) -> dict[str, str]:
     """What each model is called, by its `system_key`: its run folder's name, or its own; more of the path where two
     would be called alike."""
-    models = {system_key(run): run for run in reversed(runs)}
-    names = {key: system_name(run) for key, run in models.items()}
-    for parts in range(2, max((len(Path(key).parts) for key in models), default=0) + 1):
-        counts = Counter(names.values())
-        names = {key: data_name(key, parts) if counts[name] > 1 else name for key, name in names.items()}
-    return names
+    short = {system_key(run): system_name(run) for run in reversed(runs)}
+    keys = list(short)
+    most = max((len(Path(key).parts) for key in keys), default=0)
+    names = told_apart(list(short.values()), lambda at, parts: data_name(keys[at], parts), most)
+    return dict(zip(keys, names, strict=True))
 
 
 def system_name(run: Run) -> str:

@@ -94,12 +94,11 @@ def answer_distribution(
     with torch.inference_mode():
         outputs = model(**{name: tensor.to(device) for name, tensor in batch.inputs.items()})
     mask = batch.context_mask[0]
-    if not all(logits[0].cpu()[mask].isfinite().all() for logits in (outputs.start_logits, outputs.end_logits)):
+    heads = [logits[0].float().cpu()[mask] for logits in (outputs.start_logits, outputs.end_logits)]
+    if not all(head.isfinite().all() for head in heads):
         raise CorpusError("the model's scores are no numbers: its training diverged")
     first = int(mask.nonzero()[0])
-    start, end = (
-        logits[0].float().cpu()[mask].softmax(0).tolist() for logits in (outputs.start_logits, outputs.end_logits)
-    )
+    start, end = (head.softmax(0).tolist() for head in heads)
     gold_start, gold_end = int(windows.gold_start[index]) - first, int(windows.gold_end[index]) - first
     return Distribution(pair, start, end, gold_start, gold_end, k, delta)
 

@@ -133,18 +133,17 @@ def _title(runs: Sequence[Run]) -> str:
 def _lead(group: Group) -> str:
     """The result in a sentence: the best run's averages, its best and worst pair."""
     average: Average = "gxlt" if group.cross_lingual else "xlt"
-    number = max(range(len(group.runs)), key=lambda i: group.runs[i].matrix.average(average, "f1") or 0)
+    values = [100 * (run.matrix.average(average, "f1") or 0) for run in group.runs]
+    value = max(values)
+    number = values.index(value)
     run, intervals = group.runs[number], group.intervals[number]
-    value = 100 * (run.matrix.average(average, "f1") or 0)
     interval = None if intervals is None else intervals["f1"]["average"].get(average)
     low, high = (None, None) if interval is None else (interval.low, interval.high)
     around = "" if low is None or high is None else f" (95% interval {100 * low:.1f} to {100 * high:.1f})"
     settings = f"{value:.1f} F1 {'G-XLT' if average == 'gxlt' else 'XLT'}{around}"
     if average == "gxlt" and (same := run.matrix.average("xlt", "f1")) is not None:
         settings += f" and {100 * same:.1f} F1 XLT"
-    alike = sum(
-        one_decimal(100 * (other.matrix.average(average, "f1") or 0)) == one_decimal(value) for other in group.runs
-    )
+    alike = [one_decimal(other) for other in values].count(one_decimal(value))
     place = "the best" if alike == 1 else f"as good as {alike - 1} other{'s' * (alike > 2)}, the best"
     best = "" if len(group.runs) == 1 else f", {place} of {len(group.runs)} runs,"
     asked = len({row.id for row in run.rows})

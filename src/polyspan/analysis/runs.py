@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -211,6 +212,21 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 def data_name(path: str, parts: int = 2) -> str:
     """The last two parts of a path, enough to know a data set by and without anybody's home folder."""
     return "/".join(part for part in Path(path).parts[-parts:] if part != "/")
+
+
+def told_apart(names: Sequence[str], longer: Callable[[int, int], str], most: int) -> list[str]:
+    """Names, those that are alike with more of their paths.
+
+    Args:
+        names: as short as may be.
+        longer: a name by its number, and by how many last parts of its path it is to show.
+        most: parts that a path has.
+    """
+    found = list(names)
+    for parts in range(2, most + 1):
+        counts = Counter(found)
+        found = [longer(at, parts) if counts[name] > 1 else name for at, name in enumerate(found)]
+    return found
 
 
 def without_paths(sentence: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyspan.analysis.ranks import AnswerRanks, count_ranks, first_correct
-from polyspan.analysis.runs import ReportError, Run, data_name, without_paths
+from polyspan.analysis.runs import ReportError, Run, data_name, told_apart, without_paths
 from polyspan.corpus.load import load_corpus
 from polyspan.corpus.model import CorpusError, ParallelCorpus
 from polyspan.errors import PolyspanError
@@ -129,12 +129,8 @@ def free_key(key: str, taken: Container[str]) -> str:
 
 def _labels(runs: Sequence[Run]) -> list[str]:
     """What each run's data set is called: by as much of its path as tells it from the others, and its rules."""
-    labels = [run.data_label() for run in runs]
-    deepest = max((len(Path(run.evaluation.path).parts) for run in runs if run.evaluation), default=0)
-    for parts in range(3, deepest + 1):
-        labels = [
-            run.data_label(parts) if labels.count(label) > 1 else label for run, label in zip(runs, labels, strict=True)
-        ]
+    most = max((len(Path(run.evaluation.path).parts) for run in runs if run.evaluation), default=0)
+    labels = told_apart([run.data_label() for run in runs], lambda at, parts: runs[at].data_label(parts), most)
     return [
         f"{label}, {run.evaluation.rules} rules" if run.evaluation and labels.count(label) > 1 else label
         for run, label in zip(runs, labels, strict=True)

@@ -20,7 +20,6 @@ _COLOURS: dict[Method, str] = {"ce": BLUE, "skd": ORANGE, "skd-map": GREEN}
 _MARKS: dict[Method, str] = {"ce": "o", "skd": "s", "skd-map": "^"}
 _DASHES = ("solid", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _PANELS: tuple[tuple[Average, str], ...] = (("gxlt", "G-XLT"), ("xlt", "XLT"))
-"""Of questions over texts of one language alone the second."""
 
 
 class Setting(NamedTuple):
@@ -101,7 +100,7 @@ def draw_target_languages(runs: Sequence[Run], path: Path, metric: Metric, title
     """
     if not by_setting(runs, "gxlt", metric):
         raise FigureError(f"{path}: no run was trained with a known number of target languages")
-    shown = _PANELS if any(run.is_cross_lingual for run in runs) else _PANELS[1:]
+    shown = _panels(runs)
     with figure_file(path, 4.0 * len(shown) if len(shown) > 1 else 5.4, 3.6, title) as figure:
         panels = figure.subplots(1, len(shown), squeeze=False)[0]
         for axes, (average, label) in zip(panels, shown, strict=True):
@@ -155,13 +154,18 @@ def draw_temperatures(runs: Sequence[Run], path: Path, method: Method, metric: M
     Raises:
         FigureError: no run of this method, or another suffix.
     """
-    average, label = _PANELS[0 if any(run.is_cross_lingual for run in runs) else 1]
+    average, label = _panels(runs)[0]
     values = {
         (setting.temperature, setting.target_languages): fmean(scores)
         for setting, scores in by_setting(runs, average, metric).items()
         if setting.method == method and setting.temperature is not None
     }
     draw_grid(values, path, "temperature (T)", "target languages (ntl)", f"{label} {metric.upper()} (%)", title)
+
+
+def _panels(runs: Sequence[Run]) -> tuple[tuple[Average, str], ...]:
+    """Averages that differ: of questions over texts of one language alone the second."""
+    return _PANELS if any(run.is_cross_lingual for run in runs) else _PANELS[1:]
 
 
 def _is_drawn(run: Run) -> bool:

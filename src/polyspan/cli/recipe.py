@@ -45,11 +45,9 @@ def copy(
         raise RecipeError(f"no recipe {name!r}; {hint}`polyspan recipe list` names all")
     if to.exists():
         raise RecipeError(f"{to}: exists already; name another file")
-    text = found[name].read_text(encoding="utf-8")
-    command = text.splitlines()[0].split()[:3]  # in a comment: how it is run
-    if command[0] == "#":
-        text = text.replace(text.splitlines()[0], f"{' '.join(command)} {shlex.quote(str(to))}", 1)
-    write_text(to, text)
+    first, _, rest = found[name].read_text(encoding="utf-8").partition("\n")
+    command = "sweep" if first.startswith("# polyspan sweep ") else "train"
+    write_text(to, f"# polyspan {command} {shlex.quote(str(to))}\n{rest}")
     print(to)
     print("name another run_dir in it before it is changed and run: a folder holds one recipe's run", file=sys.stderr)
 

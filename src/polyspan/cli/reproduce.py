@@ -41,10 +41,11 @@ def reproduce(
         numbers = [int(seed) for seed in seeds.split(",")]
     except ValueError as error:
         raise ReproduceError(f"--seeds {seeds}: write whole numbers, such as 1,2,3") from error
-    if rows is not None and not listed(rows):
+    chosen = listed(rows)
+    if chosen == []:
         raise ReproduceError(f"--rows {rows}: names no row; `polyspan reproduce --help` shows how")
     console = Console(stderr=True)
-    steps = plan_steps(group, listed(rows), numbers, settings or [], folder, data)
+    steps = plan_steps(group, chosen, numbers, settings or [], folder, data)
     failed = {} if report else run_steps(steps, console, leakage)
     lines = lay_beside(steps)
     if not lines:

@@ -67,6 +67,11 @@ def _expand(address: str, languages: Sequence[str] | None) -> Iterator[tuple[str
         yield filled, (question, context)
 
 
+def hub_id(address: str) -> str:
+    """OWNER/NAME of an address, whatever configuration and split it names."""
+    return "/".join(address.partition(":")[0].split("/")[:2])
+
+
 def split_address(address: str) -> tuple[str, str | None, str]:
     """``OWNER/NAME[/CONFIG]:SPLIT`` to its parts; a local folder is kept whole."""
     name, separator, split = address.rpartition(":")

@@ -16,7 +16,7 @@ from polyspan.corpus.folders import (
     read_tydiqa,
     read_xquad,
 )
-from polyspan.corpus.hub import read_hub
+from polyspan.corpus.hub import hub_id, read_hub
 from polyspan.corpus.model import CorpusError, ParallelCorpus
 from polyspan.corpus.problems import OnBad, Problem, Problems
 from polyspan.corpus.publishers import DATA_SETS
@@ -151,8 +151,7 @@ def published_name(path: str | Path, kind: Kind) -> str | None:
     By its layout and the last two parts of the path; its content is not read. ``kind`` "hub" goes by the hub's name.
     """
     if kind == "hub":
-        hub_id = "/".join(str(path).partition(":")[0].split("/")[:2])
-        return next((name for name, known in DATA_SETS.items() if known.hub_id == hub_id), None)
+        return next((name for name, known in DATA_SETS.items() if known.hub_id == hub_id(str(path))), None)
     if kind == "squad" and Path(path).name in SQUAD_FILES:
         return "squad"
     if kind in ("squad", "xquad", "table"):

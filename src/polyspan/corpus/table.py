@@ -55,8 +55,10 @@ def read_table(path: Path, problems: Problems, language: str = "en") -> Parallel
     rows = _json_rows(path, text, problems) if json_lines else _csv_rows(path, text, problems)
     for line, row in rows:
         where = f"{path}: line {line}"
-        flat = json_lines and is_flat(row)
-        record = record_of_row(where, row, (language, language), problems) if flat else _record(where, row, problems)
+        if is_flat(row):
+            record = record_of_row(where, row, (language, language), problems)
+        else:
+            record = _record(where, row, problems)
         if record:
             builder.add(record)
     return builder.build()

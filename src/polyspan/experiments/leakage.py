@@ -17,7 +17,7 @@ from polyspan.errors import PolyspanError
 from polyspan.experiments.prepare import prepare
 from polyspan.experiments.recipe import MODEL_FOLDER, RECIPE_FILE, Evaluation, Recipe, RecipeError, load_recipe
 from polyspan.files import write_aside, write_text
-from polyspan.models.load import LoadedModel, local_path, model_folder, save_model
+from polyspan.models.load import LoadedModel, local_path, looks_local, model_folder, save_model
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -244,8 +244,7 @@ def model_history(model: str) -> Iterator[tuple[str, Recipe]]:
 
 def is_gone(model: str) -> bool:
     """Whether this can only have been a folder, and is none any more: not a hub id, nor a name that ships."""
-    looks_local = model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model).name == MODEL_FOLDER
-    return looks_local and not local_path(model).exists()
+    return (looks_local(model) or Path(model).name == MODEL_FOLDER) and not local_path(model).exists()
 
 
 def from_its_place(recipe: Recipe, file: Path) -> Recipe:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polyspan.analysis.runs import data_name
+from polyspan.corpus.hub import hub_id
 from polyspan.corpus.load import Kind, guess_kind, is_shipped, published_name
 from polyspan.corpus.publishers import DATA_SETS
 from polyspan.errors import PolyspanError
@@ -108,8 +109,8 @@ def data_source(path: str, kind: Kind | None) -> Source:
     if published := published_name(path, kind):
         return published_source(published)
     if kind == "hub":
-        hub_id = "/".join(path.partition(":")[0].split("/")[:2])
-        return Source(hub_id, None, None if Path(hub_id).exists() else hub_id)
+        name = hub_id(path)
+        return Source(name, None, None if Path(name).exists() else name)
     return Source(data_name(path))
 
 

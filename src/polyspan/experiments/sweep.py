@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import signal
 import threading
@@ -17,6 +16,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from polyspan.analysis.run_files import TimingFile, read_object
 from polyspan.errors import PolyspanError, one_line
 from polyspan.evaluation.record import EvaluationRecord
 from polyspan.experiments.leakage import check_policy
@@ -48,13 +48,10 @@ HEARTBEAT = 60
 
 def _seconds(run: Path, spent: float) -> float:
     """What a trial took, however often it was stopped: its training and its evaluation; ``spent`` if no file tells."""
-    from polyspan.training.progress import TIMING_FILE
-
-    if not (run / TIMING_FILE).is_file():
+    timing, record = read_object(run / "timing.json", TimingFile, PlanError), EvaluationRecord.read(run)
+    if timing is None:
         return round(spent, 1)
-    trained = json.loads((run / TIMING_FILE).read_text(encoding="utf-8"))["training_seconds"]
-    record = EvaluationRecord.read(run)
-    return round(float(trained) + (record.seconds if record else 0.0), 1)
+    return round(float(timing["training_seconds"]) + (record.seconds if record else 0.0), 1)
 
 
 class _Terminated(KeyboardInterrupt):

@@ -201,15 +201,19 @@ def local_path(name: str) -> Path:
     return Path(os.path.expanduser(name))  # noqa: PTH111 - pathlib's raises where there is no such user
 
 
+def looks_local(name: str) -> bool:
+    """Whether a name can only be a path: a hub id is a word, or two with a slash between."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
 def resolve_model(name: str) -> str:
     """The folder of a shipped name or of the embedded encoder; any other name as it is."""
     if name == EMBEDDED:
         return str(_embedded_folder())
     if name in SHIPPED and not Path(name).is_dir():
         return str(_shipped_folder(name))
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") != 1
     place = local_path(name)
-    if looks_local and not place.is_dir() and "/" in name:
+    if looks_local(name) and not place.is_dir() and "/" in name:
         raise ModelError(f"{name}: no such folder")
     return str(place) if place.is_dir() else name
 
