@@ -13,7 +13,8 @@ from polyspan.corpus.model import Pair, ParallelCorpus
 from polyspan.encoding.predict import read_windows
 from polyspan.encoding.spans import EXCLUDED, UNSCALED, Candidates, Scaling, rank_spans, window_candidates
 from polyspan.encoding.tokens import tokenise_corpus
-from polyspan.encoding.windows import MAX_LENGTH, make_windows
+from polyspan.encoding.windows import make_windows
+from polyspan.evaluation.evaluate import usual_window
 from polyspan.evaluation.normalise import Rules
 from polyspan.evaluation.scores import score_answer
 
@@ -101,9 +102,7 @@ def gather(
         model, tokenizer, corpus, pairs, progress: as `predict` takes them.
         rules: by which an answer is right.
     """
-    from polyspan.models.load import longest_window
-
-    window = min(MAX_LENGTH, longest_window(model.config, tokenizer))
+    window = usual_window(model.config, tokenizer)
     windows = make_windows(tokenise_corpus(corpus, pairs, tokenizer), pairs, window, labelled=False)
     longest = int((windows.end - windows.begin).max(initial=1))
     starts = np.full((len(windows), longest), EXCLUDED, np.float32)

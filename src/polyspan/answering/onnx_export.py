@@ -169,13 +169,13 @@ def calibration_feeds(loaded: LoadedModel) -> Iterator[dict[str, NDArray[np.int6
     """Batches of real questions and contexts in all languages of the shipped corpus."""
     from polyspan.corpus import load_corpus
     from polyspan.encoding.tokens import tokenise_corpus
-    from polyspan.encoding.windows import MAX_LENGTH, build_batch, make_windows
-    from polyspan.evaluation.evaluate import limit_pairs
+    from polyspan.encoding.windows import build_batch, make_windows
+    from polyspan.evaluation.evaluate import limit_pairs, usual_window
 
     corpus = load_corpus(CALIBRATION_TEXTS)
     pairs = limit_pairs(corpus.pairs(), 1)
     tokenised = tokenise_corpus(corpus, pairs, loaded.tokenizer)
-    longest = min(MAX_LENGTH, longest_window(loaded.model.config, loaded.tokenizer))
+    longest = usual_window(loaded.model.config, loaded.tokenizer)
     windows = make_windows(tokenised, pairs, longest, labelled=False)
     for first in range(0, len(windows), CALIBRATION_BATCH):
         batch = build_batch(windows, range(first, min(first + CALIBRATION_BATCH, len(windows))))

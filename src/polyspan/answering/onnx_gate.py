@@ -63,11 +63,9 @@ def check_export(
         progress: called with what is being done.
     """
     from polyspan.encoding.predict import predict
-    from polyspan.encoding.windows import MAX_LENGTH
-    from polyspan.evaluation.evaluate import score_rows
-    from polyspan.models.load import longest_window
+    from polyspan.evaluation.evaluate import score_rows, usual_window
 
-    longest = min(MAX_LENGTH, longest_window(before.model.config, before.tokenizer))
+    longest = usual_window(before.model.config, before.tokenizer)
     f1, best = [], []
     for loaded, moment in ((before, "before"), (after, "after")):
 

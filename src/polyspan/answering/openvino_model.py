@@ -24,9 +24,9 @@ from polyspan.answering.onnx_model import (
 )
 from polyspan.answering.part_reader import Floats, Integers, Part, PartReader
 from polyspan.encoding.precision import faster_in_bf16
-from polyspan.encoding.windows import MAX_LENGTH
 from polyspan.errors import PolyspanError, one_line
-from polyspan.models.load import LoadedModel, load_reader, load_tokenizer, longest_window, resolve_model
+from polyspan.evaluation.evaluate import usual_window
+from polyspan.models.load import LoadedModel, load_reader, load_tokenizer, resolve_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -127,7 +127,7 @@ def convert(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
             entry.get_tensor().set_names({name})
         # Tracing may have frozen a number of windows, a length or a mask: try others. Where attention is local, what
         # pads a short window beside a long one sees no token at all, and not every runtime gives it numbers.
-        longest = min(MAX_LENGTH, longest_window(model.config, tokenizer))
+        longest = usual_window(model.config, tokenizer)
         _, others = as_logits(model, tokenizer, [("a", "b " * longest), ("c d", "e " * 9), ("f", "g")], longest)
         compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         found = compiled([given.numpy() for given in others])

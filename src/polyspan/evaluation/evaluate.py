@@ -7,13 +7,19 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polyspan.corpus.model import Pair, ParallelCorpus
 from polyspan.encoding.predict import Prediction
+from polyspan.encoding.windows import MAX_LENGTH
 from polyspan.evaluation.matrix import RowScore, ScoreMatrix
 from polyspan.evaluation.normalise import MLQA_LANGUAGES, Rules, primary_language
 from polyspan.evaluation.scores import score_answer
 from polyspan.files import write_text
+from polyspan.models.load import longest_window
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 
 def rules_for(kind: str | None, languages: Iterable[str]) -> Rules:
@@ -25,6 +31,11 @@ def rules_for(kind: str | None, languages: Iterable[str]) -> Rules:
     if kind in {"squad", "xquad", "tydiqa"} or not MLQA_LANGUAGES.keys() >= set(map(primary_language, languages)):
         return "squad"
     return "mlqa"
+
+
+def usual_window(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase) -> int:
+    """The tokens of a window that a model is asked in: 384, or the most that it reads at once."""
+    return min(MAX_LENGTH, longest_window(config, tokenizer))
 
 
 def limit_pairs(pairs: Sequence[Pair], limit: int | None) -> list[Pair]:

@@ -47,11 +47,9 @@ def evaluate_model(
         name, backend: of the model, for the record in the folder.
     """
     from polyspan.encoding.predict import inference_precision, predict
-    from polyspan.encoding.windows import MAX_LENGTH
-    from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_rows, write_predictions
+    from polyspan.evaluation.evaluate import limit_pairs, rules_for, score_rows, usual_window, write_predictions
     from polyspan.evaluation.matrix import ScoreMatrix
     from polyspan.evaluation.other_scores import other_scores
-    from polyspan.models.load import longest_window
 
     began = time.monotonic()
     model.to(join_group())  # type: ignore[arg-type]
@@ -59,7 +57,7 @@ def evaluate_model(
     corpus = load_corpus(evaluation.path, kind=evaluation.kind, languages=evaluation.languages)
     kind = evaluation.kind or guess_kind(evaluation.path)
     pairs = limit_pairs(corpus.pairs(), evaluation.limit)
-    window = min(MAX_LENGTH, longest_window(model.config, tokenizer))
+    window = usual_window(model.config, tokenizer)
     with counting(console, "evaluating") as count, inference_precision(model):
         mine = predict(model, tokenizer, corpus, share(pairs), evaluation.top_k, window, progress=count)
     predictions = join_shares(mine, len(pairs))
